@@ -1,6 +1,5 @@
-// What the attention of every layer reads beside its rows: rotary tables, who sees whom, and how rows lie by heads.
-//
-// A device computes with no int64, which shapes are: it is asked for the shape of a tensor that is made for that.
+// What the attention of every layer reads besides its rows: rotary tables, masks, and shapes of rows by heads. A device
+// cannot compute with int64, the type of shapes, so it reads a shape off a tensor that is made for that.
 
 import { modelPlan } from '../core/layer-plan.ts';
 import type { GraphBuilder } from './graph-builder.ts';
@@ -9,7 +8,10 @@ import type { TrainingBuilder } from './training-builder.ts';
 import { trainingNames } from './training-form.ts';
 
 export type AttentionInputs = {
-  /** float32 [B, 1, T, T] of a window, or of none: 0 where a row sees a column, else far below any score. */
+  /**
+   * float32 [B, 1, T, T] for a window, or for null without one: 0 where a row sees a column, otherwise far below any
+   * score.
+   */
   mask(window: number | null): string;
   /** int64 [4] = [B, T, count, headDim] */
   shapeByHead(count: number): string;
@@ -44,14 +46,16 @@ export function attentionInputs({ g, on, model, form, weight }: TrainingBuilder)
   };
 }
 
-/** bool [B, T, T] */
+/** bool [B, T, T]: whether row and column are of one segment. */
 function sameSegment(g: GraphBuilder): string {
   const column = g.op('Unsqueeze', [trainingNames.segments, g.integers('at_2', [2])]);
   const row = g.op('Unsqueeze', [trainingNames.segments, g.integers('at_1', [1])]);
   return g.op('Equal', [column, row]);
 }
 
-/** Of a triangle: whom each row sees. A text's tokens lie side by side, so their distance is that of their columns. */
+/**
+ * Columns that each row sees, a triangle. A text's tokens lie side by side, so their distance is that of their columns.
+ */
 function seenOf(g: GraphBuilder, isOneText: string, window: number | null): string {
   const before = g.op('Trilu', [isOneText], { upper: 0 });
   return window === null
@@ -64,7 +68,7 @@ function maskOf(g: GraphBuilder, isOneText: string, window: number | null): stri
   return g.op('Where', [seen, g.float('zero', 0), g.float('unseen', -1e30)]);
 }
 
-/** Triangles are of floats there: 1 where seen. */
+/** Triangles on a device are of floats: 1 where a row sees a column. */
 function deviceMaskOf(g: GraphBuilder, isOneText: string, window: number | null): string {
   const one = g.float('one', 1);
   const seen = seenOf(g, g.op('Where', [isOneText, one, g.float('zero', 0)]), window);
@@ -76,7 +80,7 @@ function shapes(g: GraphBuilder, headDim: number): AttentionInputs['shapeByHead'
   return (count) => g.op('Concat', [batchShape, g.integers(`heads_${count}`, [count, headDim])], { axis: 0 });
 }
 
-/** Each made once. */
+/** Makes each shape once. */
 function deviceShapes(g: GraphBuilder, headDim: number): AttentionInputs['shapeByHead'] {
   const known = new Map<number, string>();
   const places = g.op('Unsqueeze', [trainingNames.tokens, g.integers('at_2_3', [2, 3])]);

@@ -6,13 +6,13 @@
 //                x += down(silu(gate(norm(x))) * up(norm(x)))
 //   logits [S, vocabulary] = head(norm(x[sampled])), or norm(x[sampled]) itself: hidden [S, width]
 //
-// What a layer is beyond that (windows, rotary tables, scales, caps, norms of outputs) its plan says
-// (core/layer-plan.ts).
+// A layer's plan (core/layer-plan.ts) gives everything beyond that: windows, rotary tables, scales, caps, norms of
+// outputs.
 //
-// On the processor linears and attention are native operators. Attention has two forms. Over blocks of a pool sequences
-// bring any number of new tokens each: PagedAttention, the project's on the processor and ONNX Runtime's on a card.
-// Over neighbouring rows of a pool each brings as many: ONNX Runtime's GroupQueryAttention, on a device. Either has
-// rotary inside and writes only its new tokens, in place. Inputs and outputs are named in `decoderNames`.
+// On the processor linears and attention are native operators. Attention has two forms. Over blocks of a pool,
+// sequences bring any number of new tokens each: PagedAttention, the project's on the processor and ONNX Runtime's on a
+// card. Over neighbouring rows of a pool, all bring equally many: ONNX Runtime's GroupQueryAttention, on a device. Both
+// apply rotary positions and write only the new tokens, in place. Inputs and outputs are named in `decoderNames`.
 
 import { linearSize } from '../core/adapter.ts';
 import type { ModelShape } from '../core/base-model.ts';
@@ -40,64 +40,64 @@ import { rotaryPairs, tableNames, tablesOf } from './rope.ts';
 import { softCap } from './soft-cap.ts';
 import { type BlockForm, type GraphTarget, type HostReal, hostTarget, poolShapes, type Real } from './target.ts';
 
-/** Names that a binding uses. All are inputs except `logits` and `hidden`, and `key` / `value` are both. */
+/** Names of inputs and outputs. `logits`, `hidden` and `present` are outputs, all others inputs. */
 export const decoderNames = {
   /** int64 [R], row-major: all tokens of sequence 0, then of sequence 1, ... */
   tokens: 'tokens',
-  /** float32 [G, hidden], on the processor: rows of R that take the place of their tokens' embeddings. */
+  /** float32 [G, hidden], on the processor: embeddings that take the place of tokens' own. */
   given: 'given_embeddings',
-  /** int64 [G, 1]: which of R they are. */
+  /** int64 [G, 1]: rows of R that `given` replaces. */
   givenRows: 'given_rows',
-  /** int32 [B + 1], of blocks: where each sequence's new tokens begin, and R. */
+  /** int32 [B + 1], over blocks: where each sequence's new tokens begin, and R. */
   cumulative: 'cumulative_lengths',
-  /** int32 [B], of blocks: tokens that a sequence's blocks hold before this run. */
+  /** int32 [B], over blocks: tokens that a sequence's blocks hold before this run. */
   past: 'past_lengths',
-  /** int32 [B, most]: each sequence's blocks in the order of positions. */
+  /** int32 [B, most], over blocks: each sequence's blocks in the order of positions. */
   table: 'block_table',
   /**
-   * int32 [3], where ONNX Runtime's operator reads blocks, in the processor's memory: the most new tokens of a
-   * sequence, no fewer than the longest one holds after this run, and no more than that.
+   * int32 [3], in the processor's memory, for ONNX Runtime's operator over blocks: most new tokens of a sequence, an
+   * upper bound of the longest sequence after this run, and a lower bound of it.
    */
   bounds: 'length_bounds',
-  /** int32 [1], on the processor: the first so many rows of R are rounded to 8 bits, the others to 16. */
+  /** int32 [1], on the processor: this many first rows of R are rounded to 8 bits, the others to 16. */
   coarse: 'coarse_rows',
-  /** int32 [1], on the processor: the same of the rows of S. */
+  /** int32 [1], on the processor: the same for the rows of S. */
   coarseSampled: 'coarse_sampled',
-  /** int64 [3] = [B, T, -1], of rows: every sequence has T new tokens. */
+  /** int64 [3] = [B, T, -1], over rows: every sequence has T new tokens. */
   batchShape: 'batch_shape',
-  /** int32 [B], of rows: tokens in the KV pool after this run, less one. */
+  /** int32 [B], over rows: tokens of each sequence after this run, less one. */
   lastPositions: 'last_positions',
-  /** int32 [1], of rows: the largest of the above, plus one. */
+  /** int32 [1], over rows: the largest of `lastPositions`, plus one. */
   totalLength: 'total_length',
   /** int64 [S]: rows of R whose result is wanted. */
   sampled: 'sampled',
-  /** Read and written in place: `poolShapes` of blocks, or rows [B, kvHeads, positions, headDim]. */
+  /** Keys, read and written in place: `poolShapes` over blocks, or rows [B, kvHeads, positions, headDim]. */
   key: (layer: number) => `key.${layer}`,
   value: (layer: number) => `value.${layer}`,
-  /** The same memory as an output, of rows: ONNX wants a second name. */
+  /** The same memory as an output, over rows: ONNX requires a second name. */
   present: (name: string) => `present.${name}`,
   /** float32 [S, vocabulary] */
   logits: 'logits',
-  /** float32 [S, hidden], in the place of logits: what the head would have read. */
+  /** float32 [S, hidden], in place of logits: the head's input. */
   hidden: 'hidden',
 } as const;
 
 export type DecoderForm = {
   readonly positions: number;
   readonly adapters: AdaptersInGraph;
-  /** Of keys and values on the processor; a device's are its target's. float16 by default. */
+  /** Element type of the KV cache on the processor; float16 by default. A device takes its target's `real`. */
   readonly kvType?: HostReal;
   /** The host by default. */
   readonly target?: GraphTarget;
   /** Logits by default. */
   readonly result?: DecoderResult;
-  /** Some rows have embeddings of their own, on the processor; false by default. */
+  /** Whether some rows have embeddings of their own, on the processor; false by default. */
   readonly given?: boolean;
 };
 
 export const withoutAdapters: AdaptersInGraph = { form: 'none' };
 
-/** Weights are left to the session: names as in `LoweredModel`, plus the rotary tables'. */
+/** Weights are given to the session: their names are those of `LoweredModel`, and of the rotary tables. */
 export function buildDecoder(model: LoweredModel, form: DecoderForm): OnnxGraph {
   const { positions, target = hostTarget, result = 'logits', given = false } = form;
   const { real } = target;
@@ -129,7 +129,7 @@ export function buildDecoder(model: LoweredModel, form: DecoderForm): OnnxGraph 
     const gateUp = project(i, 'gate_up')(stream.normed(`${name}.mlp_norm`));
     stream.add(stream.gated(gateUp, layer.activation, shape.intermediate), project(i, 'down'), norm('down'));
   }
-  // Nobody reads the other rows any more: the last norm and the head run on the sampled ones alone.
+  // The other rows are not read any more: the last norm and the head run on the sampled rows alone.
   stream.take(names.sampled);
   if (result === 'hidden') {
     const { x, norm } = stream.normed('norm');
@@ -148,7 +148,7 @@ export function buildDecoder(model: LoweredModel, form: DecoderForm): OnnxGraph 
   return g.build();
 }
 
-/** A linear of the lowered model with what adapters add to it. */
+/** Applies a linear of the lowered model, with what adapters add to it. */
 type Projection = (layer: number, joined: JoinedLinear) => (rows: LinearRows, result?: string) => string;
 
 function adaptedLinear({ shape }: LoweredModel, layer: number, linear: JoinedLinear): AdaptedLinear {
@@ -188,7 +188,7 @@ function deviceProjection(
       const form = model.linears.get(name)!;
       if (!operators?.linears.includes(joined)) return operatorLinear(g, { name, form }, x, result);
       const adapted = { ...adaptedLinear(model, layer, joined), target };
-      // A gain multiplies the weights, and so not the bias.
+      // DoRA's gain multiplies the weights and not the bias, which is added after it.
       const isBiasLater = operators.gains && form.bias;
       const base = operatorLinear(g, { name, form: { ...form, bias: form.bias && !isBiasLater } }, x);
       if (!isBiasLater) return operators.add(g, adapted, { x, base }, result);
@@ -204,7 +204,8 @@ function operatorsOf(adapters: AdaptersInGraph): AdapterOperators | null {
 function embed(g: GraphBuilder, model: LoweredModel, { on, real }: GraphTarget): string {
   if (model.weights.has('embedding')) return g.op('Gather', ['embedding', decoderNames.tokens]);
   const head = model.linears.get('head')!;
-  // The head's rows are the embedding: one memory serves both. Where the head is merged, the base's own lies beside it.
+  // The head's rows are the embedding: both share one memory. Where the head is merged, the base's embedding lies
+  // beside it.
   if (on === 'host') {
     const kept = model.weights.has('embedding.packed');
     const operands = [decoderNames.tokens, kept ? 'embedding.packed' : 'head.packed'];
@@ -219,7 +220,7 @@ function embed(g: GraphBuilder, model: LoweredModel, { on, real }: GraphTarget):
   return g.contrib('GatherBlockQuantized', operands, attributes)[0]!;
 }
 
-/** They come as the residual has them. */
+/** Replaces embeddings of rows by given ones, which are as the residual stream has them. */
 function withGiven(g: GraphBuilder, embedded: string, { hidden }: ModelShape): string {
   const { given, givenRows } = decoderNames;
   g.input(given, 'float32', ['G', hidden]);
@@ -227,7 +228,7 @@ function withGiven(g: GraphBuilder, embedded: string, { hidden }: ModelShape): s
   return g.op('ScatterND', [embedded, givenRows, given]);
 }
 
-/** A tied 8-bit head's memory under other shapes: [vocabulary, hidden] and [vocabulary, hidden / 32]. */
+/** Names of a tied 8-bit head's memory in the shapes [vocabulary, hidden] and [vocabulary, hidden / 32]. */
 export const embeddingView = { blocks: 'embedding.blocks', scales: 'embedding.scales' } as const;
 
 function addSequenceInputs(g: GraphBuilder, { on, blocks }: GraphTarget): void {
@@ -261,7 +262,10 @@ function attentionOf({ blocks }: GraphTarget): Attention {
 
 type OverBlocks = DecoderForm & { readonly blocks: BlockForm };
 
-/** Over blocks of a pool, for sequences of any number of new tokens: [R, heads * headDim]. It norms heads itself. */
+/**
+ * Attention over blocks of a pool, for sequences with any number of new tokens: [R, heads * headDim]. The operator
+ * norms heads itself.
+ */
 function attendBlocks(
   g: GraphBuilder,
   { shape, weights }: LoweredModel,
@@ -282,7 +286,7 @@ function attendBlocks(
   return g.native(operator, [qkv, keys, values, cumulative, past, table, cos, sin, ...norms], attributes);
 }
 
-/** The same by ONNX Runtime's operator, which has kernels for CUDA in float16 and bfloat16. */
+/** As `attendBlocks`, by ONNX Runtime's operator, which has kernels for CUDA in float16 and bfloat16. */
 function attendBlocksOfRuntime(
   g: GraphBuilder,
   { shape, weights }: LoweredModel,
@@ -294,7 +298,7 @@ function attendBlocksOfRuntime(
   const { cos, sin } = tableNames[plan.rope ?? 'none'];
   const { keys, values } = poolInputs(g, shape, layer, target.real, blocks);
   const norms = headNorms(layer).map((name) => (weights.has(name) ? name : ''));
-  // Left out are queries' own keys and values, places to write to, sinks, and scales of packed keys and values.
+  // The empty operands are separate keys and values, slots to write to, sinks, and scales of quantised keys and values.
   const pools = [keys, values, cumulative, past, table, cos, sin];
   const operands = [qkv, '', '', ...pools, '', '', ...norms, '', '', bounds];
   const attributes = {
@@ -316,13 +320,13 @@ function poolInputs(g: GraphBuilder, shape: ModelShape, layer: number, type: Rea
 
 const headNorms = (layer: number) => [`layers.${layer}.q_norm`, `layers.${layer}.k_norm`];
 
-/** Attributes of either attention; a layer without them has none. */
+/** Attributes of both operators for a window and a cap; none for a layer without. */
 const windowAndCap = ({ window, softcap }: LayerPlan) => ({
   ...(window === null ? {} : { local_window_size: window }),
   ...(softcap === 0 ? {} : { softcap: { float: softcap } }),
 });
 
-/** Over neighbouring rows of a pool, each with as many new tokens: [R, heads * headDim]. */
+/** Attention over neighbouring rows of a pool with equally many new tokens each: [R, heads * headDim]. */
 function attendRows(
   g: GraphBuilder,
   model: LoweredModel,
@@ -358,7 +362,7 @@ function attendRows(
   return g.op('Reshape', [attended!, g.integers('rows', [-1, heads * headDim])]);
 }
 
-/** RMS norm of each head by itself: [R, count * headDim]. */
+/** RMS norm of each head separately: [R, count * headDim]. */
 function headNorm(g: GraphBuilder, shape: ModelShape, x: string, weight: string, count: number): string {
   const split = g.op('Reshape', [x, g.integers('by_head', [-1, shape.headDim])]);
   const joined = g.integers(`${count}_heads`, [-1, count * shape.headDim]);

@@ -1,10 +1,10 @@
-// One row of a lowered linear as floats: what the operators multiply with, taken apart again.
+// Reads one row of a lowered linear as the floats with which the operators multiply.
 
 import { isFloats, type LoweredModel } from './lowered.ts';
 import { createCodedRow, type PackedForm, packedFloats, packedRows, readFloats } from './packed.ts';
 import { blockSize, zeroOf } from './quantized.ts';
 
-/** Writes a row of the linear into `values` [k]. Rows are cheap; making one of these is not. */
+/** Writes a row of the linear into `values` [k]. Calls are cheap; making a reader is not. */
 export type ReadRow = (row: number, values: Float32Array) => void;
 
 export function rowReader({ linears, weights }: Pick<LoweredModel, 'linears' | 'weights'>, name: string): ReadRow {
@@ -28,7 +28,7 @@ export function rowReader({ linears, weights }: Pick<LoweredModel, 'linears' | '
   };
 }
 
-/** Rows of the embedding: floats of its own, or those of the head that it is tied to. */
+/** Reads rows of the embedding: its own floats, or those of the head that it is tied to. */
 export function embeddingReader(model: Pick<LoweredModel, 'linears' | 'weights'>): ReadRow {
   const floats = model.weights.get('embedding')?.data as Float32Array<ArrayBuffer> | undefined;
   if (floats === undefined) return rowReader(model, 'head');

@@ -1,5 +1,5 @@
-// Adapters beside a linear on a device, in ONNX Runtime's own operators. A and B are whole pools, of which `pages` are
-// gathered, in both forms:
+// Adapters beside a linear on a device, by ONNX Runtime's own operators. A and B are whole pools, of which both forms
+// gather `pages`:
 //
 //   one     y += ((x · A) * scales) · B                                        A [P, in, 8], B as [P * 8, out]
 //   mixed   z [P, T, out] = (x[rows [P, T]] · A [P, in, 8]) · B [P, 8, out]
@@ -53,20 +53,20 @@ export const deviceAdapters = ({ form, reach }: ListForm): AdapterOperators => (
     const added = products(g, adapted, form, (a) => g.op('MatMul', [served, a]));
     const flat = g.op('Reshape', [added, g.integers(`products_${width}`, [-1, width])]);
     const taken = g.op('Gather', [flat, adapterNames.own(linear)]);
-    // R * R * C products for R * C that count: many rows are cheaper row by row.
+    // One product over all rows would have R * R * C terms, of which R * C count: a product for each row is cheaper.
     const sums = g.op('MatMul', [g.cast(adapterNames.shares(linear), real), taken]);
     const byRow = g.op('Reshape', [sums, g.integers(`products_${width}`, [-1, width])]);
     return g.op('Add', [own, byRow], {}, result);
   },
 });
 
-/** base * gain: DoRA's part that is not low-rank. */
+/** base * gain: the part of DoRA that is not low-rank. */
 function times(g: GraphBuilder, { layer, linear, outs, target = hostTarget }: AdaptedLinear, base: string): string {
   const width = outs.reduce((sum, out) => sum + out, 0);
   return g.op('Mul', [base, gainsOfRows(g, { layer, linear, width, real: target.real })]);
 }
 
-/** The parts' products side by side. `inner` makes x · A of a part. */
+/** The parts' products side by side. `inner` computes x · A of a part. */
 function products(
   g: GraphBuilder,
   adapted: AdaptedLinear,
@@ -80,7 +80,7 @@ function products(
   return parts.length === 1 ? parts[0]! : g.op('Concat', parts, { axis: -1 });
 }
 
-/** A part's pages, out of the pool: [P, in, 8] and [P, 8, out], or [P * 8, out] where `joined`. */
+/** A part's pages, gathered from the pool: [P, in, 8] and [P, 8, out], or [P * 8, out] where `joined`. */
 function gathered(
   g: GraphBuilder,
   { layer, linear, in: inputs, target = hostTarget }: AdaptedLinear,

@@ -1,11 +1,11 @@
-// Dropout whose masks are an input: a step that is done again drops the same values. One vector serves every target;
-// each reads it from a place of its own, so that no two see the same mask over the same inputs.
+// Dropout with masks as an input, so that a step that is done again drops the same values. One vector serves all
+// targets. Each reads it from a place of its own, so that no two see the same mask over the same inputs.
 
 import { linearSize } from '../core/adapter.ts';
 import type { ModelShape } from '../core/base-model.ts';
 import type { TrainTarget } from './training-form.ts';
 
-/** Floats between the places where two targets start; odd, so that starts do not line up with rows. */
+/** Floats between the places where two targets start; odd, so that the starts do not align with rows. */
 const stride = 4099;
 
 /** Where target `index` of the form starts in the vector. */

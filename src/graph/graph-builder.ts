@@ -1,5 +1,5 @@
-// Collects nodes of an ONNX graph. Every method adds one operator and returns the name of its output, so that a decoder
-// reads as the algebra that it is.
+// Collects nodes of an ONNX graph. A method that adds an operator returns the name of its output, so that code that
+// builds a decoder reads as its algebra.
 
 import {
   dataTypes,
@@ -27,7 +27,7 @@ export function createGraphBuilder() {
 
   type Attributes = Readonly<Record<string, OnnxAttribute>>;
 
-  /** `results` names the outputs; a name is made up for each one that is null, and '' leaves one out. */
+  /** `results` names the outputs; null makes up a name, and '' leaves an output out. */
   const add = (
     op: string,
     operands: readonly string[],
@@ -54,7 +54,7 @@ export function createGraphBuilder() {
       initializers.set(name, { name, type, shape, data: null });
       return name;
     },
-    /** A small constant, held by the graph itself. */
+    /** A small constant in the graph itself. */
     integers(name: string, values: readonly number[]): string {
       const data = new Uint8Array(BigInt64Array.from(values, BigInt).buffer);
       initializers.set(name, { name, type: 'int64', shape: [values.length], data });
@@ -72,10 +72,10 @@ export function createGraphBuilder() {
       add(op, operands, attributes, '', results),
     contrib: (op: string, operands: readonly string[], attributes: Attributes, results?: readonly (string | null)[]) =>
       add(op, operands, attributes, microsoft, results),
-    /** An operator of native/. */
+    /** A native operator of this project (native/). */
     native: (op: string, operands: readonly string[], attributes: Attributes = {}, name?: string): string =>
       add(op, operands, attributes, nativeDomain, [name ?? null])[0]!,
-    /** To another float type than the inputs' float32; nothing to do where it is the same. */
+    /** Casts a float32 operand to `type`; gives the operand itself for float32. */
     cast(operand: string, type: 'float32' | 'float16' | 'bfloat16'): string {
       if (type === 'float32') return operand;
       return once(casts, `${type} ${operand}`, () => add('Cast', [operand], { to: dataTypes[type] })[0]!);
@@ -92,7 +92,7 @@ function once(known: Map<string, string>, key: string, make: () => string): stri
   return name;
 }
 
-/** Without what nothing reads. */
+/** The initialisers that some node reads. */
 function readBy(nodes: readonly OnnxNode[], initializers: Iterable<OnnxInitializer>): OnnxInitializer[] {
   const read = new Set(nodes.flatMap(({ inputs }) => inputs));
   return [...initializers].filter(({ name }) => read.has(name));

@@ -1,5 +1,5 @@
-// Adapters beside a linear on a device that has the project's own operator: pools are read in place, through tables of
-// which row reads which pages. A prompt's rows are rows like any others.
+// Adapters beside a linear on a device with the project's own operator, which reads pools in place by tables of the
+// pages that each row reads. A prompt's rows are treated as any others.
 //
 //   y = base [* gain] + sum over the row's pages of share * (x Aᵀ) B
 //       pages, shares [R, C], A [slots, 8, in], B [slots, 8, out]
@@ -16,12 +16,12 @@ import {
 import type { GraphBuilder } from './graph-builder.ts';
 import { hostTarget, type Real } from './target.ts';
 
-/** Parts of a joined linear, at the most. */
+/** Most parts of a joined linear. */
 export const partsMax = 3;
 
-/** Rows of a group, at the most: a tile of the card's matrix units. */
+/** Most rows of a group, one tile of the card's matrix units. */
 export const groupRows = 16;
-/** Of `groups`: pages, rows, two spare, and the rows. */
+/** Width of a row of `groups`: number of pages, number of rows, two spare values, and the rows. */
 export const groupWidth = 4 + groupRows;
 
 /** DoRA's gain of each row: [R, width]. */

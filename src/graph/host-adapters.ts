@@ -1,17 +1,16 @@
-// Adapters beside a linear on the host: inputs of its operator, pools and all
-// (native/kernels/grouped_lora.c).
+// Adapters beside a linear on the host, as inputs of its operator (native/kernels/grouped_lora.c):
 //
 //   y [R, out] = x Wᵀ * gain + sum over the row's C pages: share * (x Aᵀ) B
 //
-// All layers of a linear share their tables of pages and shares. Where no row touches a linear its table has no
-// columns, and costs nothing.
+// All layers of a linear share their tables of pages and shares. Where no row's adapter touches a linear, its table has
+// no columns and costs nothing.
 
 import { pageBlocks, pageElements } from '../core/page-sizes.ts';
 import { type AdaptedLinear, adapterNames, type HostForm, type JoinedLinear, joinedLinears } from './adapted-linear.ts';
 import type { GraphBuilder } from './graph-builder.ts';
 import type { LinearAdapters } from './linear.ts';
 
-/** Inputs that all layers share. */
+/** Adds the inputs that all layers share. */
 export function addTables(g: GraphBuilder, { gains }: HostForm, linears: readonly JoinedLinear[]): void {
   for (const linear of linears) {
     g.input(adapterNames.pages(linear), 'int32', [`R.${linear}`, `C.${linear}`]);

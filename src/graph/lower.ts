@@ -1,5 +1,5 @@
-// Base model -> lowered model. Linears that read the same input (q, k, v; gate, up) become one, so that their input is
-// quantised once and one operator fills all cores. Adapters keep PEFT's names: the joined rows stay in that order.
+// Lowers a base model. Linears that read the same input (q, k, v; gate, up) are joined, so that their input is
+// quantised once and one operator fills all cores. The joined rows are in the order of `joinedLinears`.
 
 import type { BaseModel, RawTensor } from '../core/base-model.ts';
 import { LorikeetError } from '../core/errors.ts';
@@ -20,7 +20,9 @@ import {
 import { bitsFor, blockSize, type CodeBits, nativeBits, type Quantized, quantize } from './quantized.ts';
 import { type TakeMemory, weightMemory } from './weight-memory.ts';
 
-/** `bits` forces a width on the decoder's linears and the head; null keeps each tensor's own, floats at 8. */
+/**
+ * `bits` sets the width of the layers' linears and the head; null keeps each tensor's own, and takes 8 bits for floats.
+ */
 export function lower(model: BaseModel, bits: LinearBits | null): LoweredModel {
   const linears = new Map<string, LinearForm>();
   const weights = new Map<string, LoweredTensor>();
@@ -79,14 +81,14 @@ export function lower(model: BaseModel, bits: LinearBits | null): LoweredModel {
   norm('norm', 'model.norm.weight', plan.lastNormScale);
   linear('head', [model.shape.tiedEmbedding ? 'model.embed_tokens' : 'lm_head']);
   const head = linears.get('head')!;
-  // A tied 8-bit embedding is read out of the head's blocks; any other is kept as floats.
+  // A tied 8-bit embedding is read from the head's blocks; any other is kept as floats.
   if (!(model.shape.tiedEmbedding && head.bits === 8 && !head.corrected)) {
     vector('embedding', 'model.embed_tokens.weight');
   }
   return { shape: model.shape, linears, weights };
 }
 
-/** Norms of a layer by their sources, where its halves are normed before, and behind as well. */
+/** The norms of a layer and their sources in the file: norms before its halves, or before and behind them. */
 const beforeNorms = { attention_norm: 'input_layernorm', mlp_norm: 'post_attention_layernorm' };
 const aroundNorms = {
   attention_norm: 'input_layernorm',
@@ -121,7 +123,7 @@ function addLinear(
   return form;
 }
 
-/** @param data zeros, which the rows are written to */
+/** @param data zeros, into which the rows are written */
 function pack(parts: readonly Quantized[], form: PackedForm, data: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> {
   const { k } = form;
   const blocks = k / blockSize;

@@ -1,9 +1,9 @@
-// A base model lowered: linears in the operators' packing, joined where they read the same input, and all else as plain
-// floats. This is what the graph is built over, what sessions share, and what the cache on disk holds.
+// A lowered base model: linears in the operators' packing, joined where they read the same input, and all other tensors
+// as floats. Graphs are built over it, sessions share it, and the cache on disk holds it.
 
 import type { ModelShape } from '../core/base-model.ts';
 
-/** Widths of a linear's weights; 16 and 32 are floats. */
+/** Bits of a linear's weights; 16 and 32 are floats. */
 export type LinearBits = 4 | 8 | 16 | 32;
 export type FloatBits = 16 | 32;
 
@@ -17,11 +17,11 @@ export type LinearForm = {
   readonly bits: LinearBits;
   readonly n: number;
   readonly k: number;
-  /** Blocks have a minimum of their own, beside the symmetric codes. */
+  /** Whether blocks have a minimum besides their symmetric codes. */
   readonly corrected: boolean;
-  /** Half floats hold all scales and minimums exactly. */
+  /** Whether half floats hold all scales and minimums exactly. */
   readonly halves: boolean;
-  /** `<name>.bias` float32 [n] exists. */
+  /** Whether `<name>.bias`, float32 [n], exists. */
   readonly bias: boolean;
 };
 
@@ -33,11 +33,11 @@ export type LoweredTensor = {
 
 export type LoweredModel = {
   readonly shape: ModelShape;
-  /** `layers.<i>.qkv`, `.output`, `.gate_up`, `.down`, and `head`. */
+  /** Forms of `layers.<i>.qkv`, `.output`, `.gate_up`, `.down`, and `head`. */
   readonly linears: ReadonlyMap<string, LinearForm>;
   /**
-   * Packed linears, `layers.<i>.*_norm` vectors, `norm`, and `embedding` [vocabulary, hidden] if it is float. In a
-   * merged model whose head was the embedding too, that stays as `embedding.packed`.
+   * Packed linears, biases, `layers.<i>.*_norm` vectors, `norm`, and `embedding` [vocabulary, hidden] if it is float.
+   * Where a merged head was tied to the embedding, `embedding.packed` keeps the base's rows.
    */
   readonly weights: ReadonlyMap<string, LoweredTensor>;
 };

@@ -5,7 +5,7 @@ import { createGraphBuilder } from './graph-builder.ts';
 
 export const mergeNames = { a: 'a', b: 'b', delta: 'delta' } as const;
 
-/** One graph for all sizes. */
+/** One graph serves all sizes. */
 export function buildMerge(): OnnxGraph {
   const g = createGraphBuilder();
   const { a, b, delta } = mergeNames;

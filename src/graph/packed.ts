@@ -1,10 +1,10 @@
-// Rows of a linear in and out of the packing that the native operators read (native/kernels/packed.h): groups of 8
-// rows, and of each group one block of 32 inputs after another,
+// Reads and writes rows of a linear in the packing of the native operators (native/kernels/packed.h): groups of 8 rows,
+// and in each group one block of 32 inputs after another,
 //
-//     scales [8], minimums [8], codes of 8 rows        half floats or floats; whole bytes or halves of them
+//     scales [8], minimums [8], codes of 8 rows        half floats or floats; codes of 8 or 4 bits
 //
-// Here a weight is scale * (code - zero) + minimum as in quantized.ts; the packing holds what code 0 is worth in place
-// of the minimum at 4 bits, and signed codes at 8. Floats and half floats are [n / 8, k, 8]. Rows past n are zeros.
+// A weight is scale * (code - zero) + minimum, as in quantized.ts. The packing stores the value of code 0 in place of
+// the minimum at 4 bits, and signed codes at 8. Floats and half floats are [n / 8, k, 8]. Rows past n are zeros.
 
 import { LorikeetError } from '../core/errors.ts';
 import type { FloatBits, LinearForm, LoweredModel, LoweredTensor } from './lowered.ts';
@@ -13,7 +13,7 @@ import { weightMemory } from './weight-memory.ts';
 
 export const groupRows = 8;
 
-/** Codes [k], and a scale and a minimum for each block of 32. A symmetric form's minimums are 0. */
+/** Codes [k], with a scale and a minimum for each block of 32; minimums are 0 in a symmetric form. */
 export type CodedRow = {
   readonly codes: Uint8Array;
   readonly scales: Float32Array;
@@ -27,7 +27,7 @@ export function createCodedRow(k: number): CodedRow {
 
 export type PackedForm = Pick<LinearForm, 'n' | 'k' | 'corrected' | 'halves'> & { readonly bits: CodeBits };
 
-/** At 4 bits every form has them: they cost nothing. */
+/** Whether the packing has minimums: at 4 bits always, as they cost nothing there. */
 export const hasMinimums = ({ bits, corrected }: Pick<LinearForm, 'bits' | 'corrected'>): boolean =>
   bits === 4 || corrected;
 
@@ -43,7 +43,7 @@ function layoutOf({ bits, k, halves, corrected }: PackedForm) {
 
 export const packedBytes = (form: PackedForm): number => groupsOf(form.n) * layoutOf(form).groupBytes;
 
-/** Of a merged model's `embedding.packed`, which was the base's tied head: 8 bits without minimums. */
+/** Form of a merged model's `embedding.packed`, which was the base's tied head: 8 bits without minimums. */
 export function embeddingForm({ shape, weights }: LoweredModel): LinearForm & PackedForm {
   const { vocabulary: n, hidden: k } = shape;
   const form = { bits: 8, n, k, corrected: false, halves: true, bias: false } as const;
@@ -53,17 +53,19 @@ export function embeddingForm({ shape, weights }: LoweredModel): LinearForm & Pa
 
 export type PackedRows = {
   read(row: number, coded: CodedRow): void;
-  /** Scales and minimums are rounded to what the form holds: `fits` says beforehand whether that changes them. */
+  /** Rounds scales and minimums to what the form holds; `fitsHalves` tells beforehand whether that changes them. */
   write(row: number, coded: CodedRow): void;
 };
 
-/** Where a block's codes lie, as bytes of the group's first row; at 4 bits the other 16 are the high halves. */
+/**
+ * Byte offsets of a block's codes in the group's first row; at 4 bits these bytes' high halves hold the other 16 codes.
+ */
 const places: Readonly<Record<CodeBits, Uint8Array>> = {
   4: Uint8Array.from({ length: 16 }, (_, i) => (i >> 2) * 32 + (i & 3)),
   8: Uint8Array.from({ length: blockSize }, (_, i) => (i >> 2) * 32 + (i & 3)),
 };
 
-/** A view of packed rows. */
+/** Reads and writes single rows of packed data in place. */
 export function packedRows(form: PackedForm, data: Uint8Array<ArrayBuffer>): PackedRows {
   const { bits, k, halves } = form;
   const { scaleBytes, minimums, codesAt, blockBytes, groupBytes } = layoutOf(form);
@@ -71,7 +73,10 @@ export function packedRows(form: PackedForm, data: Uint8Array<ArrayBuffer>): Pac
   const floats = new Floats(data.buffer, data.byteOffset, data.byteLength / Floats.BYTES_PER_ELEMENT);
   const unit = Floats.BYTES_PER_ELEMENT;
   const zero = zeroOf(bits);
-  /** What code 0 stands for at 4 bits, the minimum itself at 8. */
+  /**
+   * Distance from the minimum to what the packing stores, in scales: the value of code 0 at 4 bits, the minimum itself
+   * at 8.
+   */
   const shift = bits === 4 ? zero : 0;
   const where = places[bits];
   const blocks = k / blockSize;
@@ -116,7 +121,7 @@ export function packedRows(form: PackedForm, data: Uint8Array<ArrayBuffer>): Pac
   };
 }
 
-/** Half floats hold these scales and minimums of a linear of `bits` exactly. */
+/** Whether half floats hold these scales and minimums, of a linear of `bits`, exactly. */
 export function fitsHalves(bits: CodeBits, scales: Float32Array, minimums: Float64Array | null): boolean {
   const shift = bits === 4 ? zeroOf(bits) : 0;
   return scales.every((scale, i) => {
@@ -149,7 +154,7 @@ function floatsIn(bits: FloatBits, { buffer, byteOffset, byteLength }: LoweredTe
   return new Floats(buffer, byteOffset, byteLength / Floats.BYTES_PER_ELEMENT);
 }
 
-/** Half floats go to their operator as bytes. */
+/** A tensor over packed floats; half floats are given to their operator as bytes. */
 export const packedFloatTensor = (n: number, k: number, data: PackedFloats): LoweredTensor =>
   data instanceof Float32Array
     ? { type: 'float32', shape: [groupsOf(n), k, groupRows], data }
@@ -157,16 +162,16 @@ export const packedFloatTensor = (n: number, k: number, data: PackedFloats): Low
 
 const placeOf = (k: number, row: number) => Math.floor(row / groupRows) * k * groupRows + (row % groupRows);
 
-/** Row [k] of packed floats. */
+/** Reads row [k] of packed floats. */
 export function readFloats(data: PackedFloats, k: number, row: number, values: Float32Array): void {
   const start = placeOf(k, row);
   for (let i = 0; i < k; i++) values[i] = data[start + i * groupRows]!;
 }
 
-/** Beyond it half floats are infinite: half a step above the largest. */
+/** Absolute values from here on round to infinity as half floats: half a step above the largest. */
 const halfMost = 65_520;
 
-/** Throws `model_unsupported` for what half floats do not reach. */
+/** Writes row [k] of packed floats. Throws `model_unsupported` for values that half floats do not hold. */
 export function writeFloats(data: PackedFloats, k: number, row: number, values: Float32Array): void {
   const start = placeOf(k, row);
   if (data instanceof Float16Array && values.some((value) => !(Math.abs(value) < halfMost))) {

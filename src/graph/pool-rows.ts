@@ -1,22 +1,22 @@
-// Small graphs over pools of rows in device memory, all pools of a kind at once. They write into their own input: only
+// Small graphs over pools of rows in device memory, all pools of a kind at once. Their output is their own input: only
 // the rows that they name change.
 
 import { dataTypes, type OnnxGraph } from '../formats/onnx.ts';
 import { createGraphBuilder } from './graph-builder.ts';
 import type { Real } from './target.ts';
 
-/** Names that a binding uses. `target` is input and output. */
+/** Names of inputs and outputs. `target` is an input whose memory is bound as the output `written`. */
 export const poolNames = {
   /** [N, X, Y], or [N, W] where rows are copied. */
   target: (pool: number) => `target.${pool}`,
   written: (pool: number) => `written.${pool}`,
-  /** float32 [n, X, Y], or [n, Y, X] where they lie the other way. */
+  /** float32 [n, X, Y], or [n, Y, X] where rows are sent transposed. */
   rows: (pool: number) => `rows.${pool}`,
   /** [M, W] */
   source: (pool: number) => `source.${pool}`,
-  /** int64 [n, 1]: the rows of the target. */
+  /** int64 [n, 1]: rows of the target. */
   at: 'at',
-  /** int64 [n]: the rows of the source. */
+  /** int64 [n]: rows of the source. */
   from: 'from',
   /** int64 [1]: elements to clear. */
   length: 'length',
@@ -36,7 +36,10 @@ export function buildWriteRows(pools: number, real: Real, transposed: boolean): 
   return g.build();
 }
 
-/** Copies rows: target[at] = source[from], all read before any is written: both may be the same pools. */
+/**
+ * Copies rows: target[at] = source[from]. All are read before any is written, so source and target may be the same
+ * pools.
+ */
 export function buildCopyRows(pools: number, real: Real): OnnxGraph {
   const g = createGraphBuilder();
   g.input(poolNames.at, 'int64', ['n', 1]);
@@ -50,7 +53,7 @@ export function buildCopyRows(pools: number, real: Real): OnnxGraph {
   return g.build();
 }
 
-/** Zeros: fresh memory may hold anything, and zero times what is no number is none either. */
+/** Writes zeros: fresh memory may hold anything, and zero times NaN is NaN. */
 export function buildClear(real: Real): OnnxGraph {
   const g = createGraphBuilder();
   g.input(poolNames.length, 'int64', [1]);

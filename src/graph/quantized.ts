@@ -1,5 +1,5 @@
-// Weights as the quantised operators want them: integer codes, one scale a block of 32 and, where the format has a
-// float minimum, one minimum a block:  w = scale * (code - zero) + minimum.  Knows ggml's blocks.
+// Weights in the form of quantised operators: integer codes, one scale for each block of 32 and, where the format has a
+// float minimum, one minimum for each block: w = scale * (code - zero) + minimum. Knows ggml's blocks.
 //
 // Every 4- and 5-bit format is carried over exactly. Q6_K (blocks of 16) and float weights are rounded to 8 bits.
 
@@ -13,13 +13,13 @@ export const blockSize = 32;
 
 export type CodeBits = 4 | 8;
 
-/** Codes come in whole blocks: a linear of any other `k` is of floats. */
+/** The bits of a linear for which `asked` are wanted: codes need whole blocks, so any other `k` makes it float. */
 export const bitsFor = (k: number, asked: LinearBits): LinearBits =>
   k % blockSize === 0 || isFloats(asked) ? asked : 32;
 
 export type Quantized = {
   readonly bits: CodeBits;
-  /** One code a byte, row-major [n, k]; the zero is 8 for 4 bits, 128 for 8. */
+  /** One code for each byte, row-major [n, k]; the zero is 8 for 4 bits, 128 for 8. */
   readonly codes: Uint8Array;
   /** [n, k / 32] */
   readonly scales: Float32Array;
@@ -29,11 +29,11 @@ export type Quantized = {
 
 export const zeroOf = (bits: CodeBits): number => (bits === 4 ? 8 : 128);
 
-/** `minimums` is empty for a format that has none. */
+/** Arrays that a reader fills; `minimums` is empty for a format without minimums. */
 type Out = { readonly codes: Uint8Array; readonly scales: Float32Array; readonly minimums: Float64Array };
 type Reader = (bytes: Uint8Array, out: Out) => void;
 
-/** Formats whose values a scale, a code and a minimum hold exactly. */
+/** Formats whose values are held exactly by a scale, a code and a minimum. */
 const exact: Partial<Record<TensorType, { bits: CodeBits; minimum: boolean; read: Reader }>> = {
   Q4_0: { bits: 4, minimum: false, read: (bytes, out) => readSmallBlocks(bytes, out, smallBlocks.Q4_0) },
   Q4_1: { bits: 4, minimum: true, read: (bytes, out) => readSmallBlocks(bytes, out, smallBlocks.Q4_1) },
@@ -44,12 +44,12 @@ const exact: Partial<Record<TensorType, { bits: CodeBits; minimum: boolean; read
   Q5_K: { bits: 8, minimum: true, read: (bytes, out) => readSuperBlocks(bytes, out, 5) },
 };
 
-/** The narrowest width that holds the file's weights: 4 or 8 bits; 32 for float formats is the caller's choice. */
+/** The fewest bits of codes that hold a format's values; 8 for formats that have to be rounded, floats too. */
 export function nativeBits(type: TensorType): CodeBits {
   return exact[type]?.bits ?? 8;
 }
 
-/** Codes of a whole tensor at `bits` or wider: an exact 4-bit format asked for at 8 bits keeps its values. */
+/** Codes of a whole tensor in `bits`; an exact 4-bit format asked for at 8 bits keeps its values. */
 export function quantize(tensor: RawTensor, bits: CodeBits): Quantized {
   const count = elementCount(tensor.shape)!;
   const format = exact[tensor.type];
@@ -65,7 +65,7 @@ export function quantize(tensor: RawTensor, bits: CodeBits): Quantized {
   return { bits, codes, scales, minimums: format.minimum ? minimums : null };
 }
 
-/** Symmetric rounding to nearest: the largest magnitude of a block lands on the last code (ggml's Q4_0 and Q8_0). */
+/** Symmetric rounding to nearest: the largest magnitude of a block gets the last code (as ggml's Q4_0 and Q8_0). */
 export function roundToBlocks(weights: Float32Array, bits: CodeBits): Quantized {
   const zero = zeroOf(bits);
   const codes = new Uint8Array(weights.length);
@@ -76,7 +76,7 @@ export function roundToBlocks(weights: Float32Array, bits: CodeBits): Quantized 
     for (let i = start; i < start + blockSize; i++) {
       if (Math.abs(weights[i]!) > Math.abs(extreme)) extreme = weights[i]!;
     }
-    // At 4 bits the extreme takes code -8, the one that has no positive twin.
+    // At 4 bits the extreme gets code -8, which has no positive counterpart.
     const scale = Math.fround(bits === 4 ? extreme / -8 : Math.abs(extreme) / 127);
     scales[block] = scale;
     const inverse = scale === 0 ? 0 : 1 / scale;
@@ -88,10 +88,10 @@ export function roundToBlocks(weights: Float32Array, bits: CodeBits): Quantized 
 }
 
 type SmallBlocks = {
-  /** Bytes of a block, and where its nibbles start; a minimum, if any, follows the scale. */
+  /** Bytes of a block, and the offset of its nibbles; a minimum, if any, follows the scale. */
   readonly stride: number;
   readonly nibbles: number;
-  /** The format's middle code, and what lifts its codes to those of the width they are carried in. */
+  /** The format's middle code, and what is added to its codes to give those of its bits here. */
   readonly zero: number;
   readonly shift: number;
 };
@@ -105,7 +105,7 @@ const smallBlocks = {
 
 /**
  * Weight j of a block of 32 is the low half of byte j, weight j + 16 the high half. Formats of 5 bits hold the fifth
- * ones together, in the 32-bit word before the nibbles.
+ * bits together, in the 32-bit word before the nibbles.
  */
 function readSmallBlocks(bytes: Uint8Array, out: Out, { stride, nibbles, zero, shift }: SmallBlocks): void {
   const fifthBits = zero === 16;

@@ -1,7 +1,7 @@
-// The rows that a decoder's layers read, normed, and add to: [R, hidden].
+// The residual stream [R, hidden], which a decoder's layers read, normed, and add to.
 //
-// On the host a linear's operator norms what it reads and adds what it makes, so the stream is one tensor. A device has
-// operators for that, and one for an addition with the norm that follows it: what was added last waits for that.
+// On the host, a linear's operator norms its input and adds the residual, so the stream is one tensor. A device has
+// operators for these, and one for an addition with the norm that follows it: the last addition waits for that norm.
 
 import { type Activation, gated } from './gated.ts';
 import type { GraphBuilder } from './graph-builder.ts';
@@ -9,13 +9,13 @@ import type { LinearRows } from './linear.ts';
 import type { GraphTarget } from './target.ts';
 
 export type ResidualStream = {
-  /** Its rows, normed by `weight`. */
+  /** The stream's rows, normed with `weight`. */
   normed(weight: string): LinearRows;
-  /** activation(gate) * up, of rows with the two side by side, `width` each. */
+  /** activation(gate) * up for rows with gate and up side by side, `width` each. */
   gated(gateUp: string, activation: Activation, width: number): LinearRows;
-  /** Adds what a linear makes of `rows`, normed by `norm` before that where it is not null. */
+  /** Adds a linear's result on `rows`; with a `norm`, the result is normed before. */
   add(rows: LinearRows, linear: (rows: LinearRows) => string, norm: string | null): void;
-  /** Leaves the rows `indices` alone. */
+  /** Keeps only the rows `indices`. */
   take(indices: string): void;
 };
 

@@ -1,5 +1,5 @@
-// Rotary position tables (RoFormer, arXiv 2104.09864). The rules that scale them are transformers', by their names
-// there (modeling_rope_utils.py): linear, llama3, yarn (arXiv 2309.00071), longrope (arXiv 2402.13753).
+// Rotary position tables (RoFormer, arXiv 2104.09864). The rules that scale them are those of transformers
+// (modeling_rope_utils.py) under the same names: linear, llama3, yarn (arXiv 2309.00071), longrope (arXiv 2402.13753).
 
 import type { ModelShape, RopeScaling, RopeTable } from '../core/base-model.ts';
 import { modelPlan } from '../core/layer-plan.ts';
@@ -9,27 +9,28 @@ export type RopeTables = {
   readonly sin: Float32Array<ArrayBuffer>;
 };
 
-/** `none` turns nothing: its angles are 0. */
+/** `none` rotates nothing: its angles are 0. */
 export type TableName = RopeTable | 'none';
 
-/** What a graph calls its tables; most models have one alone. */
+/** Names of the tables in graphs; most models have only one. */
 export const tableNames: Readonly<Record<TableName, { readonly cos: string; readonly sin: string }>> = {
   global: { cos: 'cos', sin: 'sin' },
   local: { cos: 'cos.local', sin: 'sin.local' },
   none: { cos: 'cos.none', sin: 'sin.none' },
 };
 
-/** Those that some layer reads. */
+/** The tables that some layer reads. */
 export const tablesOf = (shape: ModelShape): TableName[] => [
   ...new Set(modelPlan(shape).layers.map(({ rope }) => rope ?? 'none')),
 ];
 
-/** Pairs of numbers of a head that turn. */
+/** Rotated pairs of numbers in a head. */
 export const rotaryPairs = ({ ropeDims, headDim }: ModelShape): number => (ropeDims ?? headDim) / 2;
 
 /**
  * cos and sin of position * frequency: each [positions, pairs].
- * @param positions the longest text; longrope takes its frequencies for long texts where it is beyond the original
+ * @param positions the longest text; longrope takes its frequencies for long texts where this is beyond the original
+ * context
  */
 export function ropeTables(shape: ModelShape, positions: number, table: TableName = 'global'): RopeTables {
   const pairs = rotaryPairs(shape);
@@ -75,7 +76,10 @@ function llama3(rule: Rule<'llama3'>, frequency: number): number {
   return (1 - smooth) * (frequency / factor) + smooth * frequency;
 }
 
-/** Pairs that turn often within the original context stay, those that turn little are slowed, between is a ramp. */
+/**
+ * Pairs that turn often within the original context stay, those that turn little are slowed, those between are on a
+ * ramp.
+ */
 function yarn(rule: Rule<'yarn'>, plain: Float64Array, theta: number): Float64Array {
   const { factor, originalContext, betaFast, betaSlow, truncate } = rule;
   const dims = 2 * plain.length;

@@ -1,18 +1,18 @@
-// cap * tanh(x / cap): scores and logits stay within a bound, as Gemma 2's (arXiv 2408.00118).
+// cap * tanh(x / cap), which bounds scores and logits as in Gemma 2 (arXiv 2408.00118).
 
 import type { GraphBuilder } from './graph-builder.ts';
 
-/** The tanh is what the derivative needs; null without a cap. */
+/** y, and the tanh that the derivative needs; null without a cap. */
 export type SoftCapped = { readonly y: string; readonly tanh: string | null };
 
-/** @param cap 0: none, and y is x */
+/** @param cap 0 for none: y is x then */
 export function softCap(g: GraphBuilder, x: string, cap: number, result?: string): SoftCapped {
   if (cap === 0) return { y: x, tanh: null };
   const tanh = g.op('Tanh', [g.op('Mul', [x, g.float(`to_cap_${cap}`, 1 / cap)])]);
   return { y: g.op('Mul', [tanh, g.float(`cap_${cap}`, cap)], {}, result), tanh };
 }
 
-/** A derivative by x from that by y: dy * (1 - tanh²). */
+/** The derivative by x from that by y: dy * (1 - tanh²). */
 export function backSoftCap(g: GraphBuilder, tanh: string | null, dy: string): string {
   if (tanh === null) return dy;
   const slope = g.op('Sub', [g.float('one', 1), g.op('Mul', [tanh, tanh])]);

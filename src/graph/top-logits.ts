@@ -1,28 +1,28 @@
-// What choosing tokens wants of logits that stay in a device's memory: the best of each row, and what all of it weighs.
-// A row is fetched whole only by whoever needs more of it.
+// What choosing tokens needs of logits that stay in a device's memory: the best of each row, and sums over all of it. A
+// row is fetched whole only where more of it is needed.
 
 import type { OnnxGraph } from '../formats/onnx.ts';
 import { createGraphBuilder } from './graph-builder.ts';
 
-/** Names that a binding uses; S rows of logits. */
+/** Names of inputs and outputs, for S rows of logits. */
 export const topNames = {
   /** float32 [S, vocabulary] */
   logits: 'logits',
   /** float32 [S, 1]: 1 / temperature. */
   sharpness: 'sharpness',
-  /** Outputs, the best first: float32 [S, K], int64 [S, K]. */
+  /** Outputs, the best first: `values` float32 [S, K], `tokens` int64 [S, K]. */
   values: 'values',
   tokens: 'tokens',
-  /** Outputs, float32 [S, 1]: the sum of exp(logit - best), and of that to the power of `sharpness`. */
+  /** Outputs, float32 [S, 1]: the sum of exp(logit - best), and the sum of exp((logit - best) * sharpness). */
   mass: 'mass',
   sharpMass: 'sharp_mass',
-  /** int64 [N]: rows that are fetched. */
+  /** int64 [N]: rows to fetch. */
   wanted: 'wanted',
   /** Output, float32 [N, vocabulary]. */
   rows: 'rows',
 } as const;
 
-/** A logit that is no finite number makes its row's masses NaN. */
+/** The graph of a row's `count` best logits and its masses, which are NaN if a logit is not finite. */
 export function buildTopLogits(vocabulary: number, count: number): OnnxGraph {
   const g = createGraphBuilder();
   const { logits, sharpness, values, tokens, mass, sharpMass } = topNames;

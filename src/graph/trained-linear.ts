@@ -1,4 +1,4 @@
-// One joined linear of a layer with the pairs that are trained beside it, forward and backward.
+// One joined linear of a layer with the trained pairs beside it, forward and backward.
 //
 //     y = x Wᵀ + scaling * drop(x) Aᵀ Bᵀ            x [R, in], A [r, in], B [out, r]
 //     dB = dyᵀ (scaling * drop(x) Aᵀ)               u = scaling * drop(x) Aᵀ [R, r] is kept
@@ -19,11 +19,14 @@ export type TrainedLinear = {
   readonly linear: JoinedLinear;
   /** [R, out] of each part of the joined linear. */
   readonly outputs: readonly string[];
-  /** u of each part, or of all as one; null where it is not trained. */
+  /** u of each part, or a single one for all parts; null where a part is not trained. */
   readonly inner: readonly (string | null)[];
 };
 
-/** One for all parts where a pair is of their joint rows, else one for each part, null where it is not trained. */
+/**
+ * A single target where one pair covers the joint rows of all parts; otherwise one for each part, null where it is not
+ * trained.
+ */
 function targetsOf({ target }: TrainingBuilder, layer: number, joined: JoinedLinear): readonly (Target | null)[] {
   const parts = joinedLinears[joined];
   const fused = fusedModuleOf(parts[0]);
@@ -58,8 +61,8 @@ export function applyTrained(
 }
 
 /**
- * Derivatives from those of the outputs: of the pairs, as outputs of the graph, and of x, null where nothing below is
- * trained. `x` makes the input again; it is asked for only where a pair needs it.
+ * Derivatives from those of the outputs: of the pairs, as outputs of the graph, and by x, null where nothing below is
+ * trained. `x` makes the input again and is called only where a pair needs it.
  */
 export function backTrained(
   t: TrainingBuilder,
@@ -113,7 +116,7 @@ function addGradientOutputs(t: TrainingBuilder, layer: number, joined: JoinedLin
   }
 }
 
-/** x [R, in] by the target's mask. */
+/** x [R, in] multiplied by the target's mask. */
 function dropped({ g, on, form }: TrainingBuilder, { index }: Target, x: string): string {
   if (!form.dropout) return x;
   const start = g.integers(`dropout_start_${index}`, [dropoutStart(index)]);
@@ -121,13 +124,13 @@ function dropped({ g, on, form }: TrainingBuilder, { index }: Target, x: string)
   return g.op('Mul', [x, g.op('Reshape', [mask, g.op('Shape', [x])])]);
 }
 
-/** As many values of the masks as x has. */
+/** Takes as many values of the masks as x has. */
 function maskFrom(g: GraphBuilder, start: string, x: string): string {
   const end = g.op('Add', [start, g.op('Size', [x])]);
   return g.op('Slice', [trainingNames.dropout, start, end]);
 }
 
-/** The end of a slice may be a shape there, but no sum. */
+/** On a device the end of a slice may be a shape but not a sum. */
 function deviceMaskFrom(g: GraphBuilder, start: string, x: string): string {
   const rest = g.op('Slice', [trainingNames.dropout, start, g.integers('to_the_end', [2 ** 31 - 1])]);
   const length = g.op('Shape', [g.op('Reshape', [x, g.integers('flat', [-1])])]);

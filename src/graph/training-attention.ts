@@ -4,8 +4,8 @@
 //     dV = Pᵀ dO,  dP = dO Vᵀ,  dS = P * (dP - rowsum(dO * O)), back through the cap,  dQ = scale * dS K,
 //     dK = scale * dSᵀ Q
 //
-// Query heads of a group read the same keys: their rows lie under each other, [B, kvHeads, group * T, headDim], so that
-// keys are never repeated and their derivatives add up inside the product.
+// Query heads of a group read the same keys. Their rows are stacked, [B, kvHeads, group * T, headDim], so that keys are
+// never repeated, and the product itself sums their derivatives.
 
 import type { LayerPlan } from '../core/layer-plan.ts';
 import type { AttentionInputs, RotaryInputs } from './attention-inputs.ts';
@@ -25,14 +25,14 @@ export type Attention = {
   readonly v: string;
   /** P [B, kvHeads, group * T, T] */
   readonly shares: string;
-  /** Of the capped scores, as P; null without a cap. */
+  /** tanh of the capped scores, in the shape of P; null without a cap. */
   readonly tanh: string | null;
-  /** O [B, kvHeads, group * T, headDim], and as rows [R, heads * headDim]. */
+  /** O [B, kvHeads, group * T, headDim], and the same as rows [R, heads * headDim]. */
   readonly byHead: string;
   readonly attended: string;
 };
 
-/** Rows q [R, heads * headDim], k, v [R, kvHeads * headDim] of the layer. */
+/** Attention of a layer over its rows q [R, heads * headDim], k and v [R, kvHeads * headDim]. */
 export function attend(
   t: TrainingBuilder,
   inputs: AttentionInputs,
@@ -94,7 +94,7 @@ export function backAttend(
   ];
 }
 
-/** [R, count * headDim] -> normed where the model norms heads, rotated [B, count, T, headDim]. */
+/** [R, count * headDim] -> rotated [B, count, T, headDim]; normed before where the model norms heads. */
 function rotated(
   t: TrainingBuilder,
   inputs: AttentionInputs,
@@ -128,7 +128,7 @@ function rotate(
   { cos, sin }: Pick<RotaryInputs, 'cos' | 'sin'>,
 ): string {
   const { ropeDims } = model.shape;
-  // The first of each head alone.
+  // Only the first `ropeDims` numbers of each head rotate.
   const attributes = ropeDims === undefined ? {} : { rotary_embedding_dim: ropeDims, num_heads: count };
   return g.contrib('RotaryEmbedding', [x, trainingNames.positions, cos, sin], attributes)[0]!;
 }

@@ -1,5 +1,5 @@
-// What the parts of a training graph share: the operators collected so far, the weights that they read, which linears
-// are trained, and the order of execution.
+// What the parts of a training graph share: the operators collected so far, the weights that they read, the trained
+// targets, and the order of execution.
 
 import { fusedModules, linearSize } from '../core/adapter.ts';
 import { type ModelPlan, modelPlan } from '../core/layer-plan.ts';
@@ -10,7 +10,7 @@ import { operatorForm } from './operator-form.ts';
 import type { GraphTarget } from './target.ts';
 import { type TrainedModule, type TrainingForm, type TrainTarget, trainingNames } from './training-form.ts';
 
-/** `index` is the target's place in the form. */
+/** A target with its index in the form. */
 export type Target = TrainTarget & { readonly index: number };
 
 export type TrainingBuilder = {
@@ -20,20 +20,23 @@ export type TrainingBuilder = {
   readonly form: TrainingForm;
   readonly on: GraphTarget['on'];
   readonly weights: ReadonlyMap<string, LoweredTensor>;
-  /** An initialiser over memory of the model. */
+  /** Adds an initialiser over memory of the model. */
   weight(name: string, tensor: LoweredTensor): string;
-  /** An initialiser of the model under its own name. */
+  /** Adds an initialiser of the model under its own name. */
   own(name: string): string;
   target(layer: number, module: TrainedModule): Target | null;
-  /** Whether something below the linear is trained, so that its input needs a derivative. */
+  /** Whether a module below the linear is trained, so that the linear's input needs a derivative. */
   reachesBelow(layer: number, linear: JoinedLinear): boolean;
 };
 
-/** Order of a layer's linears. */
+/** A layer's linears from the bottom up. */
 const places: readonly JoinedLinear[] = ['qkv', 'output', 'gate_up', 'down'];
 const depth = (layer: number, linear: JoinedLinear) => layer * places.length + places.indexOf(linear);
 
-/** @param lowered in either packing; on the host 4 and 8 bits are multiplied as they are packed for native operators */
+/**
+ * @param lowered on the host, codes of 4 and 8 bits stay in the native operators' packing; all else takes that of ONNX
+ * Runtime's
+ */
 export function createTrainingBuilder(lowered: LoweredModel, form: TrainingForm): TrainingBuilder {
   const on = form.on ?? 'host';
   const model = operatorForm(lowered, on === 'host' ? 'floats' : 'all');
@@ -68,7 +71,7 @@ export function createTrainingBuilder(lowered: LoweredModel, form: TrainingForm)
 
 const key = (layer: number, module: TrainedModule) => `${layer}.${module}`;
 
-/** Modules of fused rows are joined linears as they are. */
+/** A module of fused rows is a joined linear as it is. */
 function joinedLinearOf(module: TrainedModule): JoinedLinear {
   const [first] = module in fusedModules ? fusedModules[module as keyof typeof fusedModules] : [module];
   const found = places.find((linear) => (joinedLinears[linear] as readonly TrainedModule[]).includes(first));
@@ -77,9 +80,9 @@ function joinedLinearOf(module: TrainedModule): JoinedLinear {
 }
 
 /**
- * `x` in `shape`, which is its own, but not before every one of `first` is there. The runtime computes what an operator
- * reads in an order of its own, which keeps floats of all layers in memory. A shape that waits costs nothing and binds
- * it; a device, which computes no shapes, multiplies with a one that waits.
+ * `x`, whose shape is `shape`, but not before every tensor of `first` is computed. The runtime computes what an
+ * operator reads in an order of its own, which keeps floats of all layers in memory. A shape that depends on `first`
+ * costs nothing and fixes the order. A device computes no shapes: it multiplies by a one that depends on `first`.
  */
 export function after(
   { g, on }: TrainingBuilder,
@@ -87,7 +90,7 @@ export function after(
   shape: readonly number[],
   first: readonly string[],
 ): string {
-  // An empty part of a shape: no values, but no value before its tensor.
+  // An empty slice of a shape: has no values, and depends on its tensor.
   const part = (name: string) => g.op('Shape', [name], { start: 0, end: 0 });
   if (on === 'device') {
     const one = first.reduce((waiting, name) => g.op('Expand', [waiting, part(name)]), g.float('one', 1));

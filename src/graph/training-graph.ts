@@ -1,5 +1,6 @@
 // The training graph of a lowered model: loss of a batch and its derivatives by the adapters' matrices. The base is
-// frozen and gets none; its weights are taken apart inside the graph, so what is trained against is what serves.
+// frozen and gets no derivatives. Its weights are dequantised inside the graph, so training is against the weights that
+// serve.
 //
 //   x = embedding(tokens [B, T])
 //   each layer:  x += output(attention(qkv(norm(x))));  x += down(silu(gate(norm(x))) * up(norm(x)))
@@ -17,7 +18,7 @@ import { addLoss } from './training-loss.ts';
 
 export type TrainingGraph = {
   readonly graph: OnnxGraph;
-  /** What a session of the graph is given, by initialiser name: memory of the model, shared. */
+  /** Weights for a session of the graph, by initialiser name; their memory is shared with the model. */
   readonly weights: ReadonlyMap<string, LoweredTensor>;
 };
 
@@ -59,7 +60,7 @@ function addInputs({ g, on, form }: TrainingBuilder): void {
 function embed(t: TrainingBuilder): string {
   const { g, model, own, plan } = t;
   const tokens = g.op('Reshape', [trainingNames.tokens, g.integers('flat', [-1])]);
-  // A tied 8-bit embedding is the head's.
+  // A tied 8-bit embedding is read from the head.
   const rows = model.weights.has('embedding')
     ? g.op('Gather', [own('embedding'), tokens])
     : gatherRows(t, 'head', tokens);

@@ -1,5 +1,5 @@
-// One layer of the decoder, forward with what its backward pass needs, and backward. Products are kept; what lies
-// between them is cheap and made again.
+// One layer of the decoder, forward with what its backward pass needs, and backward. Products are kept; everything
+// between them is cheap and computed again.
 
 import { linearSize } from '../core/adapter.ts';
 import { dataTypes } from '../formats/onnx.ts';
@@ -18,13 +18,13 @@ export type TrainedLayer = {
   readonly qkv: TrainedLinear;
   readonly attention: Attention;
   readonly output: TrainedLinear;
-  /** Of what the halves add to the residual; null where the layer has none. */
+  /** Norms of what the two halves add to the residual; null where the layer has none. */
   readonly outputNorm: RmsNorm | null;
   readonly downNorm: RmsNorm | null;
   readonly mlpNorm: RmsNorm;
   readonly gateUp: TrainedLinear;
   readonly down: TrainedLinear;
-  /** The layer's result: [R, hidden], of the last layer [S, hidden]. */
+  /** The layer's result: [R, hidden], or [S, hidden] for the last layer. */
   readonly result: string;
 };
 
@@ -45,7 +45,7 @@ export function applyLayer(t: TrainingBuilder, inputs: AttentionInputs, layer: n
   const output = project('output', attention.attended);
   const outputNorm = normOf(output, 'output_norm');
   let between = g.op('Add', [x, outputNorm?.y ?? output.outputs[0]!]);
-  // Nobody reads the other rows of the last layer.
+  // The other rows of the last layer are not read any more.
   if (layer === layers - 1) between = g.op('Gather', [between, trainingNames.sampled]);
   const mlpNorm = rmsNorm(t, between, own(`layers.${layer}.mlp_norm`), epsilon);
   const gateUp = project('gate_up', mlpNorm.y);
@@ -91,12 +91,12 @@ export function backLayer(
   return dNormed === null ? null : g.op('Add', [dBetween, backRmsNorm(t, kept.attentionNorm, dNormed)]);
 }
 
-/** The norm's result once more, not before `first`. */
+/** Computes the norm's result again, not before `first`. */
 function rmsAgain(t: TrainingBuilder, { x, weight, epsilon }: RmsNorm, width: number, first: string): string {
   return rmsNorm(t, after(t, x, [-1, width], [first]), weight, epsilon).y;
 }
 
-/** Rows of [S, hidden] back in their places among those of `like` [R, hidden]; 0 elsewhere. */
+/** Puts rows [S, hidden] in their places among those of `like` [R, hidden]; 0 elsewhere. */
 function scatter({ g, on }: TrainingBuilder, rows: string, like: string): string {
   const shape = g.op('Shape', [like]);
   const zeros = on === 'host' ? g.op('ConstantOfShape', [shape]) : g.op('Expand', [g.float('zero', 0), shape]);

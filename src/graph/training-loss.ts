@@ -1,13 +1,13 @@
-// Loss of the sampled rows h [S, k] against their labels, and its derivative by h, over the head in pieces: neither the
-// head's floats nor the logits are ever in memory whole.
+// Loss of the sampled rows h [S, k] against their labels, and its derivative by h. Goes over the head in pieces, so
+// that neither the head's floats nor the logits are ever whole in memory.
 //
 //     loss = sum over rows of weight * (log Z - z),  z = h · W[label],  Z = sum over the vocabulary of exp(h · W)
 //     dh = weight * (softmax(h Wᵀ) W - W[label])
 //
-// Where the model caps logits, softmax and z are of capped ones, and both terms of dh go back through the cap.
+// Where the model caps logits, softmax and z are of capped logits, and both terms of dh go back through the cap.
 //
-// A piece c gives log Z_c and softmax_c · W_c of its own; their shares Z_c / Z are a softmax over pieces. The logarithm
-// comes from what the fused softmax leaves: log Z = max - log(softmax at the max).
+// A piece c gives its own log Z_c and softmax_c · W_c; the shares Z_c / Z are a softmax over pieces. The logarithm
+// comes from the result of the fused softmax: log Z = max - log(softmax at the max).
 
 import { frozenRows, gatherRows } from './frozen-linear.ts';
 import { backSoftCap, softCap } from './soft-cap.ts';
@@ -17,7 +17,7 @@ import { trainingNames } from './training-form.ts';
 /** Rows of the head in a piece: 9 MB of floats at a hidden size of 576. */
 const pieceRows = 4096;
 
-/** The derivative of the loss by h [S, k]; null without a backward pass. */
+/** Adds the loss; gives its derivative by h [S, k], null without a backward pass. */
 export function addLoss(t: TrainingBuilder, h: string): string | null {
   const { g, model, form } = t;
   const { k } = model.linears.get('head')!;
@@ -52,7 +52,7 @@ function headPieces(t: TrainingBuilder, h: string): string {
   const results: string[] = [];
   for (let first = 0; first < n; first += pieceRows) {
     const rows = { first, count: Math.min(pieceRows, n - first) };
-    // One piece after the other.
+    // Makes one piece after the other.
     const piece = frozenRows(t, 'head', rows, [results.at(-1) ?? h]);
     const { y: logits, tanh } = softCap(g, piece.product(h), t.plan.logitsSoftcap);
     const softmax = g.op('Softmax', [logits], { axis: -1 });
@@ -70,7 +70,7 @@ function logSum(t: TrainingBuilder, x: string, softmax: string, keepdims: 0 | 1)
   return g.op('Sub', [largest(t, x, keepdims), g.op('Log', [largest(t, softmax, keepdims)])]);
 }
 
-/** Along the last axis. CUDA's ReduceMax is cuDNN's, which need not be there; the best of many is not. */
+/** The largest value along the last axis. CUDA's ReduceMax needs cuDNN, which may be missing; TopK does not. */
 function largest({ g, on }: TrainingBuilder, x: string, keepdims: 0 | 1): string {
   const last = g.integers('last', [-1]);
   if (on === 'host') return g.op('ReduceMax', [x, last], { keepdims });

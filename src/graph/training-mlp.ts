@@ -1,4 +1,4 @@
-// The gated MLP of a layer between its two linears, forward and backward.
+// The gated MLP between a layer's two linears, forward and backward.
 //
 //     a = gate * s,  s = sigmoid(v);  h = a * up
 //     dup = dh * a,  dgate = dh * up * s * (1 + (gate - a) * v')
@@ -12,7 +12,7 @@ import { after, type TrainingBuilder } from './training-builder.ts';
 const c = Math.sqrt(8 / Math.PI);
 const d = 0.044715 * c;
 
-/** `gate` and `up` [R, width] are what the forward pass read. */
+/** Derivatives by gate and up. `gate` and `up` [R, width] are the inputs of the forward pass. */
 export function backGated(
   t: TrainingBuilder,
   kept: { activation: Activation; gate: string; up: string; width: number },
@@ -29,7 +29,7 @@ export function backGated(
   return { dGate: g.op('Mul', [g.op('Mul', [dh, kept.up]), slope]), dUp: g.op('Mul', [dh, activated]) };
 }
 
-/** v and v'. */
+/** v and its derivative v'. */
 function geluArgument(g: GraphBuilder, gate: string): { v: string; slope: string } {
   const square = g.op('Mul', [gate, gate]);
   const factor = g.op('Add', [g.op('Mul', [square, g.float('gelu_d', d)]), g.float('gelu_c', c)]);

@@ -1,12 +1,12 @@
-// Matrix products of a training graph. On the host one operator transposes and scales what it multiplies. WebGPU lacks
-// it: there Gemm does so for two matrices, and of stacks of matrices those that are transposed are laid out anew.
+// Matrix products of a training graph. On the host one operator transposes and scales its operands. WebGPU lacks it:
+// there Gemm does so for two matrices, and for stacks of matrices those that are transposed are copied.
 
 import type { TrainingBuilder } from './training-builder.ts';
 
 type Changes = {
   readonly transA?: 0 | 1;
   readonly transB?: 0 | 1;
-  /** Times the product. */
+  /** Factor of the product. */
   readonly alpha?: { readonly float: number };
 };
 
@@ -21,7 +21,7 @@ export function product(
   return g.contrib('FusedMatMul', [a, b], changes, [result ?? null])[0]!;
 }
 
-/** The same of each pair in two stacks [B, heads, rows, columns]. */
+/** As `product`, for each pair in two stacks [B, heads, rows, columns]. */
 export function stackedProduct(
   { g, on }: TrainingBuilder,
   [a, b]: readonly [string, string],

@@ -1,12 +1,15 @@
-// Memory for the weights of one model. Many linears are smaller than a huge page: side by side in large blocks all of
-// them can lie on such (runtime/huge-pages.ts).
+// Memory for the weights of one model. Many linears are smaller than a huge page; side by side in large blocks all of
+// them can lie on huge pages (runtime/huge-pages.ts).
 
-/** Zeros for so many bytes, aligned for any type. */
+/** Gives zeroed memory of `bytes` bytes, aligned for any type. */
 export type TakeMemory = (bytes: number) => Uint8Array<ArrayBuffer>;
 
 const alignment = 64;
 const mebibyte = 2 ** 20;
-/** Each block is twice the last, so that a tiny model takes little; nothing is touched before it is written. */
+/**
+ * Bytes of a block: each is twice as large as the last, so that a tiny model takes little. Memory is not touched before
+ * it is written.
+ */
 const blockBytes = { first: 4 * mebibyte, most: 64 * mebibyte };
 
 export function weightMemory(): TakeMemory {

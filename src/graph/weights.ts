@@ -1,5 +1,5 @@
-// Lowered weights, kept on disk: lowering reads and repacks every weight, a second start is one plain read. A cached
-// file is used only if its own checksum holds; one that is broken in any way is made anew.
+// Lowered weights, kept on disk: lowering reads and repacks every weight, while a second start is one plain read. A
+// cached file is used only if its checksum holds; a broken one is made anew.
 
 import { createHash } from 'node:crypto';
 import { mkdir } from 'node:fs/promises';
@@ -19,11 +19,11 @@ const loweringVersion = 2;
 
 export type LoadedWeights = {
   readonly model: LoweredModel;
-  /** They came from the cache. */
+  /** Whether the weights came from the cache. */
   readonly cached: boolean;
 };
 
-/** Throws what `openModel` throws. A cache that cannot be written only costs the next start its time. */
+/** Throws what `openModel` throws. If the cache cannot be written, the next start only takes longer. */
 export async function loadWeights(
   files: ModelFiles,
   bits: LinearBits | null,
@@ -46,7 +46,7 @@ export async function loadWeights(
 
 const fileTypes = { float32: 'F32', uint8: 'U8' } as const;
 
-/** Piece by piece: a file of many GiB is in memory once, as the model. */
+/** Yields the file piece by piece, so that a file of many GiB is in memory only once, as the model. */
 export function* loweredFile({ shape, linears, weights }: LoweredModel): Generator<Uint8Array> {
   const tensors = [...weights].map(([name, { type, shape, data }]) => {
     const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
@@ -90,7 +90,9 @@ async function readLowered(path: string, warn: (message: string) => void): Promi
 
 const hashedAtOnce = 2 ** 30;
 
-/** Over all that a model is made of: its shape and linears; each tensor’s name, type, shape and bytes, by name. */
+/**
+ * A digest over all that a model consists of: shape, linears, and each tensor’s name, type, shape and bytes, by name.
+ */
 function checksum(weights: LoweredModel['weights'], { shape, linears }: { shape: string; linears: string }): string {
   const hash = createHash('sha256').update(`${shape}\0${linears}\0`);
   for (const name of [...weights.keys()].sort()) {

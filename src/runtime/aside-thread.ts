@@ -27,7 +27,7 @@ function make({ library, name, args }: AsideCall): Pointer {
   return api.call(name, ...args);
 }
 
-/** Some milliseconds. */
+/** Computes for some milliseconds. */
 function work(): Pointer {
   let sum = 0;
   for (let i = 0; i < 5_000_000; i++) sum += Math.sqrt(i);

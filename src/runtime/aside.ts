@@ -1,6 +1,6 @@
-// Long calls of the library on a thread that takes only what others leave of the processor. Where they leave nothing,
-// as other programs may for hours, calls are made like any other. The thread ends when nobody has called for a while.
-// Knows threads; knows nothing of what is called.
+// Long calls of the library, on a thread that computes only while cores idle. Where no core does, which other programs
+// may cause for hours, calls are made like any other. The thread ends after some time without calls. Knows threads;
+// knows nothing of what is called.
 
 import { Worker } from 'node:worker_threads';
 import { systemClock, systemTimers } from '../core/clock.ts';
@@ -8,23 +8,26 @@ import { serially } from '../core/serially.ts';
 import type { OrtApi, Pointer } from './ort-api.ts';
 
 export type AsideCall = {
-  /** Its file, which is open already. */
+  /** Path of the library, which is loaded already. */
   readonly library: string;
   readonly name: Parameters<OrtApi['call']>[0];
   readonly args: readonly unknown[];
 };
 
-/** `call` null: some milliseconds of work, by which is seen whether the thread gets anywhere. */
+/** A null `call` asks for some milliseconds of work, which shows whether the thread gets any time. */
 export type AsideQuestion = { readonly id: number; readonly call: AsideCall | null };
 export type AsideAnswer = { readonly id: number } & ({ readonly pointer: Pointer } | { readonly error: Error });
 
-/** Its memory, some 20 MiB, for the 30 ms that a start takes. */
+/** Milliseconds without calls after which the thread ends: gives back its 20 MiB for the 30 ms that a start takes. */
 const idleMsMax = 2000;
 
-/** For a start and some milliseconds of work: a fiftieth of a core. A call would take half a minute and more. */
+/**
+ * Milliseconds to wait for a start and some milliseconds of work, which is a fiftieth of a core. With less, a call
+ * would take half a minute and more.
+ */
 const patienceMs = 1000;
 
-/** What was seen of that holds for so long: a merge is many calls. */
+/** Milliseconds for which that test's result holds, since a merge makes many calls. */
 const roomMs = 10_000;
 
 const inTurn = serially();
@@ -33,7 +36,7 @@ let stayAlive = () => {};
 let asked = 0;
 let roomUntil = Number.NEGATIVE_INFINITY;
 
-/** As `api.callAsync`; bytes are copied. */
+/** As `api.callAsync`; byte arrays in `args` are copied. */
 export const callAside = (api: OrtApi, name: AsideCall['name'], ...args: readonly unknown[]): Promise<Pointer> =>
   inTurn(async () => {
     stayAlive();

@@ -1,15 +1,16 @@
-// What another process may still take of memory, where the system has bounds: Linux's RLIMIT_DATA, which counts what a
-// process may write to and has for itself, and not the addresses that V8 reserves.
+// Bounds what another process may still allocate, by Linux's RLIMIT_DATA, which counts a process's private writable
+// memory, and not the addresses that V8 reserves.
 
 import { readFileSync } from 'node:fs';
 import { koffi } from './native.ts';
 
-/** RLIMIT_DATA in bits/resource.h, on every architecture that Node runs on but MIPS. */
+/** RLIMIT_DATA in bits/resource.h, the same on every architecture that Node runs on except MIPS. */
 const data = 2;
 
 /**
- * An allocation beyond the bound fails from now on. Elsewhere, and where it is forbidden, nothing changes: false.
- * @param moreBytes beside what it has now
+ * Makes allocations beyond the bound fail from now on. Gives false, and changes nothing, on other systems and where it
+ * is forbidden.
+ * @param moreBytes beside what the process has now
  */
 export function boundMemory(pid: number, moreBytes: number): boolean {
   if (process.platform !== 'linux') return false;

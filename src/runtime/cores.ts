@@ -1,9 +1,9 @@
-// How many threads are worth having: two on one physical core only get in each other's way in dense arithmetic.
+// How many threads to use: two on one physical core slow each other down in dense arithmetic.
 
 import { readFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 
-/** Physical cores that this process may use. Where the system does not tell, logical ones. */
+/** Physical cores that this process may use; logical cores where the system does not tell. */
 export function physicalCores(): number {
   const logical = availableParallelism();
   if (process.platform !== 'linux') return logical;
@@ -16,9 +16,9 @@ export function physicalCores(): number {
 }
 
 /**
- * @param status /proc/self/status, which has the processors that the process may run on
- * @param siblingsOf a text that processors of one core have in common
- * @param logical what a quota of processor time leaves: not more threads than that run at once
+ * @param status /proc/self/status, which lists the processors that the process may run on
+ * @param siblingsOf gives a text that the processors of one core have in common
+ * @param logical upper bound: what a quota of processor time leaves
  */
 export function coresOf(status: string, siblingsOf: (cpu: number) => string, logical: number): number {
   const [, list] = /^Cpus_allowed_list:\s*([\d,-]+)$/m.exec(status) ?? [];

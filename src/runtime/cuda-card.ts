@@ -1,5 +1,5 @@
-// What an NVIDIA card does beside sessions' runs: it records runs and replays them (native/cuda_graph.c), and takes
-// and copies rows of pools (native/cuda_send.c).
+// What an NVIDIA card does beside sessions' runs: records runs and replays them (native/cuda_graph.c), and sends and
+// copies rows of pools (native/cuda_send.c).
 
 import { nativeLibrary } from './native-operators.ts';
 import type { OrtApi, Pointer } from './ort-api.ts';
@@ -7,17 +7,17 @@ import type { Exchange, Recorder } from './recordings.ts';
 
 type Async = (...args: unknown[]) => void;
 
-/** Of an exchange. */
+/** C parameters for an exchange. */
 const memory = 'uint64_t address, void* inputs, size_t inputBytes, void* outputs, size_t outputBytes';
 const valuesOf = ({ address, inputs, outputs }: Exchange) => [address, inputs, inputs.length, outputs, outputs.length];
 
 export type CudaCard = Recorder & {
   /**
-   * Half floats, [places, elements], to places of as many 16-bit numbers.
-   * @param places addresses; not while anything runs
+   * Sends half floats [places, elements] to places with room for as many 16-bit numbers each.
+   * @param places addresses, which no run may use meanwhile
    */
   send(places: BigUint64Array, data: Float16Array): Promise<void>;
-  /** By address, as many bytes each: queued behind what runs, and not waited for. */
+  /** Copies `bytes` bytes from each address to its counterpart, queued behind running work without waiting for it. */
   copy(from: BigUint64Array, to: BigUint64Array, bytes: number): Promise<void>;
 };
 
@@ -32,9 +32,9 @@ export function cudaCard(api: OrtApi): CudaCard {
   const copy = library.func('const char* lorikeet_copy(void* from, void* to, size_t count, size_t bytes)');
   const forget = library.func('void lorikeet_forget(void* executable)');
   const options = api.call('createRunOptions');
-  // While a run is recorded nothing may wait for the card.
+  // While a run is recorded, nothing may wait for the card.
   api.call('addRunConfigEntry', options, 'disable_synchronize_execution_providers', '1');
-  /** On a thread of libuv's pool; what `args` point to stays until it settles. */
+  /** Calls a function on a thread of libuv's pool; memory that `args` point to must stay until it settles. */
   const call = (run: { readonly async: Async }, ...args: unknown[]) =>
     new Promise<void>((resolve, reject) => {
       run.async(...args, (error: Error | null, wrong: string | null) => {

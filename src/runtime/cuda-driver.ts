@@ -1,4 +1,4 @@
-// NVIDIA's driver and its compiler of kernels, as far as the project's own kernels need them.
+// NVIDIA's driver and its kernel compiler, as far as the project's own kernels need them.
 
 import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
@@ -7,22 +7,25 @@ import { koffi } from './native.ts';
 import { openLibrary, type Pointer } from './ort-api.ts';
 
 export type CudaDriver = {
-  /** `sm_90` */
+  /** Compute architecture, such as `sm_90`. */
   readonly architecture: string;
   readonly context: Pointer;
   readonly stream: Pointer;
   /** Address of one of the driver's functions. */
   address(name: string): Pointer;
-  /** Addresses of a compiled module's kernels; for the life of the process. */
+  /** Loads a compiled module and gives the addresses of its kernels, which stay for the life of the process. */
   load(binary: Uint8Array, kernels: readonly string[]): Pointer[];
 };
 
 const majorCapability = 75;
 const minorCapability = 76;
-/** Waits for no other stream, as ONNX Runtime's own. */
+/** The stream waits for no other one, as ONNX Runtime's own does not. */
 const besideOthers = 1;
 
-/** The card's own context, which ONNX Runtime uses too, becomes the calling thread's. Throws `device_unavailable`. */
+/**
+ * Makes the card's primary context, which ONNX Runtime uses too, current on the calling thread. Throws
+ * `device_unavailable`.
+ */
 export function openCudaDriver(index: number): CudaDriver {
   const library = openLibrary(process.platform === 'win32' ? 'nvcuda.dll' : 'libcuda.so.1');
   const call = (declaration: string, ...args: unknown[]) => {
@@ -57,9 +60,12 @@ export function openCudaDriver(index: number): CudaDriver {
   };
 }
 
-/** @param flags such as `-arch=sm_90`; throws `device_unavailable` with what the compiler says */
+/**
+ * @param flags such as `-arch=sm_90`
+ * Throws `device_unavailable` with the compiler's log.
+ */
 export function compileCuda(folder: string, name: string, text: string, flags: readonly string[]): Uint8Array {
-  // The compiler opens this by its name alone, wherever the rest of it lies.
+  // The compiler opens this library by its name alone, wherever the compiler itself lies.
   for (const path of found(folder, /^libnvrtc-builtins\.so/)) tryToOpen(path);
   const names = [...found(folder, /^libnvrtc\.so/), 'libnvrtc.so.13', 'libnvrtc.so.12', 'libnvrtc.so'];
   const library = names.map(tryToOpen).find((opened) => opened !== null);

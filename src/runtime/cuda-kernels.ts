@@ -1,5 +1,5 @@
-// The project's own CUDA kernels: the texts of native/cuda, compiled for the card that is there, and kept on disk by
-// what they were made of. Knows their names and order (native/cuda.h), not what they compute.
+// The project's own CUDA kernels: the texts in native/cuda, compiled for the present card and cached on disk by a
+// digest of what they are made from. Knows their names and order (native/cuda.h), and not what they compute.
 
 import { createHash } from 'node:crypto';
 import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
@@ -10,14 +10,14 @@ import type { Pointer } from './ort-api.ts';
 
 const texts = fileURLToPath(new URL('../../native/cuda/', import.meta.url));
 
-/** By file, in the order in which native/cuda.h counts their kernels. */
+/** Kernels by file, in the order of native/cuda.h. */
 const modules = {
   'grouped-lora.cu': ['grouped_lora', 'grouped_lora_unaligned'],
   'gated-silu.cu': ['gated_silu'],
   'send-rows.cu': ['send_rows'],
 } as const;
 
-/** Of the driver, in the order of `Driver` in native/cuda.h. */
+/** The driver's functions, in the order of `Driver` in native/cuda.h. */
 const functions = [
   ...['cuLaunchKernel', 'cuMemAlloc_v2', 'cuMemsetD8Async', 'cuMemcpyHtoDAsync_v2', 'cuMemcpyDtoHAsync_v2'],
   'cuMemcpyDtoDAsync_v2',
@@ -26,17 +26,17 @@ const functions = [
 ];
 
 export type CudaKernels = {
-  /** For `lorikeet_use_cuda`. */
+  /** Argument of `lorikeet_use_cuda`. */
   readonly addresses: BigUint64Array;
   readonly stream: Pointer;
-  /** What was compiled now, and not found on disk. */
+  /** Files that were compiled now, because the cache had no result. */
   readonly compiled: readonly string[];
 };
 
 /**
  * @param folder where NVRTC lies
- * @param cache null: nothing is kept
- * @throws `device_unavailable` where the driver, the compiler or the card will not have them
+ * @param cache folder for compiled kernels; null keeps none
+ * @throws `device_unavailable` where the driver, the compiler or the card fails
  */
 export function cudaKernels(index: number, folder: string, cache: string | null): CudaKernels {
   const known = opened.get(index) ?? open(index, folder, cache);
@@ -44,7 +44,7 @@ export function cudaKernels(index: number, folder: string, cache: string | null)
   return known;
 }
 
-/** By card: what launches kernels knows one stream, so all runtimes of a process share it. */
+/** Kernels by card. The launching code knows one stream for each card, so all runtimes of a process share it. */
 const opened = new Map<number, CudaKernels>();
 
 function open(index: number, folder: string, cache: string | null): CudaKernels {
@@ -69,14 +69,14 @@ function open(index: number, folder: string, cache: string | null): CudaKernels 
   };
 }
 
-/** Out of the cache under what it is made of; made, and put there, where it is not. */
+/** The cached result for what it is made of; if there is none, makes it and adds it to the cache. */
 function kept(cache: string | null, madeOf: readonly string[], make: () => Uint8Array): Uint8Array {
   if (cache === null) return make();
   const path = join(cache, `${createHash('sha256').update(madeOf.join('\n')).digest('hex')}.cubin`);
   try {
     return readFileSync(path);
   } catch {
-    // Not there yet.
+    // The cache has no such file yet.
   }
   const binary = make();
   try {
@@ -85,7 +85,7 @@ function kept(cache: string | null, madeOf: readonly string[], make: () => Uint8
     writeFileSync(temporary, binary);
     renameSync(temporary, path);
   } catch {
-    // A folder that cannot be written costs a second at the next start.
+    // If the folder cannot be written, the next start takes a second longer.
   }
   return binary;
 }

@@ -1,5 +1,5 @@
-// CUDA: a build of ONNX Runtime with its provider, and NVIDIA's libraries that the provider is linked with. Knows where
-// both are looked for.
+// CUDA: a build of ONNX Runtime with its CUDA provider, and the NVIDIA libraries that the provider is linked with.
+// Knows where to look for both.
 
 import { existsSync, readdirSync } from 'node:fs';
 import { dirname, join } from 'node:path';
@@ -15,17 +15,17 @@ const hint =
 
 export function cudaProvider(index: number, places: ProviderPlaces): Provider {
   const library = findLibrary(places);
-  // What the provider is linked with is found by name once it is loaded, wherever it lies.
+  // Once loaded, the provider's libraries are found by name wherever they lie.
   for (const path of besides(library)) tryToOpen(path);
   return {
     name: `cuda:${index}`,
     library,
     memory: { name: 'Cuda', index },
     anchored: false,
-    // It has kernels for no other but bfloat16.
+    // Besides float16, its attention has kernels for bfloat16 alone.
     real: 'float16',
     hasBlocks: true,
-    // Where an operator has no kernel for the card, the processor's is slow but right.
+    // An operator without a kernel for the card runs on the processor, which is slow but right.
     strict: false,
     hint,
     operators: () => {
@@ -35,11 +35,11 @@ export function cudaProvider(index: number, places: ProviderPlaces): Provider {
     append(api, settings, stream) {
       const options = api.call('createCudaOptions');
       try {
-        // By itself it multiplies float32 with the 10 bits of TF32, of which gradients would keep three digits.
+        // The default computes float32 products in TF32, whose 10 bits would leave gradients three digits.
         const values = { device_id: String(index), arena_extend_strategy: 'kSameAsRequested', use_tf32: '0' };
         const names = Object.keys(values);
         api.call('updateCudaOptions', options, names, Object.values(values), names.length);
-        // Given as text it would be ignored without a word.
+        // Given as text, the option would be silently ignored.
         if (stream !== null) api.call('updateCudaOptionsWithValue', options, 'user_compute_stream', stream);
         api.call('appendCuda', settings, options);
       } finally {
@@ -50,7 +50,7 @@ export function cudaProvider(index: number, places: ProviderPlaces): Provider {
   };
 }
 
-/** Throws `device_unavailable` with every place that was looked at. */
+/** Throws `device_unavailable` with every folder that was searched. */
 function findLibrary({ library, cudaDir }: ProviderPlaces): string {
   if (library !== null) return library;
   const packaged = packagedLibrary();
@@ -74,7 +74,7 @@ function newest(folder: string, pattern: RegExp): string | null {
   return name === undefined ? null : join(folder, name);
 }
 
-/** In the order in which they need one another. */
+/** In the order of their dependencies. */
 const nvidiaLibraries = ['cudart', 'nvrtc', 'nvJitLink', 'cublasLt', 'cublas', 'curand', 'cufft', 'cudnn'];
 
 function besides(library: string): string[] {
@@ -85,7 +85,7 @@ function besides(library: string): string[] {
   );
 }
 
-/** The provider says what it lacks, in words that are better than a guess. */
+/** Opens a library; null where that fails. The provider reports what it lacks better than this could. */
 function tryToOpen(path: string) {
   try {
     return openLibrary(path);
@@ -94,7 +94,7 @@ function tryToOpen(path: string) {
   }
 }
 
-/** Of the card; null where CUDA's own library cannot be asked. */
+/** Free bytes of the card; null where CUDA's runtime library cannot be asked. */
 function freeBytes(index: number, folder: string): number | null {
   const names = [newest(folder, /^libcudart\.so/), 'libcudart.so.13', 'libcudart.so.12'];
   const library = names.map((name) => (name === null ? null : tryToOpen(name))).find((opened) => opened !== null);

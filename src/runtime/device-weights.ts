@@ -1,4 +1,4 @@
-// Weights in device memory, sent there once: all sessions read the same copy, whatever name and shape they see it in.
+// Weights in device memory, sent once: all sessions read the same copy, under whatever name and shape.
 
 import type { Serially } from '../core/serially.ts';
 import { handleOf } from './handles.ts';
@@ -9,9 +9,9 @@ import { dataOf, elementTypes, hostTensor, typeOf } from './tensors.ts';
 
 export type WeightSender = {
   readonly place: DevicePlace;
-  /** Of JavaScript's memory. */
+  /** Describes JavaScript's memory. */
   readonly memoryInfo: Pointer;
-  /** Of the probe model, which copies what it is given. */
+  /** A session of the probe model, which copies its input. */
   readonly session: Pointer;
 };
 
@@ -19,15 +19,15 @@ type Weights = ReadonlyMap<string, Tensor>;
 
 export type DeviceWeights = {
   readonly given: ReadonlyMap<string, Tensor>;
-  /** With the session, and between runs. */
+  /** Called with the session's release, and between runs. */
   release(): void;
 };
 
-/** Bytes of what the probe model copies. */
+/** Bytes of one element that the probe model copies. */
 const unit = elementTypes.float32.bytes;
 
 export function createDeviceWeights(sender: WeightSender, inTurn: Serially) {
-  /** Gone with the data that it is a copy of. */
+  /** Copies for all sessions; each is released when its data are collected. */
   const copies = new WeakMap<TensorData, Promise<Memory>>();
   const released = new FinalizationRegistry<Memory>((memory) => inTurn(async () => memory.release()));
 
@@ -44,9 +44,12 @@ export function createDeviceWeights(sender: WeightSender, inTurn: Serially) {
     return copy;
   };
   return {
-    /** `shared` are sent once for all sessions; `own` for this one, and gone with it. After an error none is held. */
+    /**
+     * `shared` weights are sent once for all sessions, `own` ones for this session, with which they are released. Holds
+     * no weights after an error.
+     */
     async of(shared: Weights, own: Weights): Promise<DeviceWeights> {
-      // Released ones are refused, though a copy of theirs may still be there.
+      // Throws for released tensors, even where a copy of their data still exists.
       for (const tensor of [...shared.values(), ...own.values()]) handleOf(tensor);
       const given = new Map<string, Tensor>();
       const memories: Memory[] = [];
@@ -73,14 +76,14 @@ export function createDeviceWeights(sender: WeightSender, inTurn: Serially) {
 
 async function copyOf(sender: WeightSender, data: TensorData): Promise<Memory> {
   const { bytes } = elementTypes[typeOf(data)];
-  // Whole units, so that any type can be sent as floats.
+  // Rounded up to whole units, so that any type can be sent as floats.
   const units = Math.ceil(data.byteLength / unit);
   const memory = deviceMemory(sender.place, typeOf(data), (units * unit) / bytes);
   await send(sender, data, units, memory);
   return memory;
 }
 
-/** Through a run, since that is what every provider copies in: bits are moved, and no float is computed with. */
+/** Sends by a run, which every provider can copy with. It moves bits and computes with no float. */
 async function send(
   { place, memoryInfo, session }: WeightSender,
   data: TensorData,

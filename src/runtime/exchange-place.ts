@@ -1,4 +1,5 @@
-// Where a recorded run finds its inputs and leaves its outputs: one piece of a device's memory, seen as each of them.
+// Where a recorded run finds its inputs and leaves its outputs: one piece of a device's memory, with a view for each of
+// them.
 
 import { handleOf } from './handles.ts';
 import { type DevicePlace, deviceMemory } from './memory.ts';

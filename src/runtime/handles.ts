@@ -1,4 +1,4 @@
-// What the library calls the objects that the rest of the engine holds: an address, until the object is released.
+// Addresses by which the library knows the engine's objects, until these are released.
 
 import type { Pointer } from './ort-api.ts';
 

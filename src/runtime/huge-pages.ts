@@ -1,5 +1,5 @@
-// Weights on pages of 2 MiB instead of 4 KiB, on Linux: a step reads all of them, and looks up one address for 512.
-// What a step reads in between, a processor's prefetcher goes on with, which stops at a page's end.
+// Moves weights to pages of 2 MiB instead of 4 KiB, on Linux. A step reads all weights and then looks up one address
+// where it would look up 512. The processor's prefetcher, which stops at the end of a page, reads on for longer.
 
 import { handleOf } from './handles.ts';
 import { libcFunction } from './libc.ts';
@@ -7,10 +7,13 @@ import type { OrtApi, Pointer } from './ort-api.ts';
 import type { Tensor } from './session.ts';
 import { dataOf } from './tensors.ts';
 
-/** The processor's: x64's, and arm64's with pages of 4 KiB. */
+/** Bytes of a huge page on x64, and on arm64 with base pages of 4 KiB. */
 const pageBytes = 2 ** 21;
 
-/** In sys/mman.h. Linux before 6.1 does not know the second, and gathers pages by and by after the first. */
+/**
+ * Values in sys/mman.h. Linux before 6.1 does not know `collapse`, and gathers huge pages little by little after
+ * `hugePage`.
+ */
 const advice = { hugePage: 14, collapse: 25 } as const;
 
 const madvise = libcFunction<[address: Pointer, bytes: number, advice: number]>(
@@ -19,8 +22,8 @@ const madvise = libcFunction<[address: Pointer, bytes: number, advice: number]>(
 const done = new WeakSet<ArrayBufferLike>();
 
 /**
- * Moves the blocks of memory in which weights lie to huge pages: once, off the event loop, half a millisecond a MiB.
- * They may be read meanwhile. Elsewhere, and where the system has none or is told to give none, nothing changes.
+ * Moves the buffers in which weights lie to huge pages: once each, off the event loop, half a millisecond for each MiB.
+ * They may be read meanwhile. Changes nothing on other systems, and where the system gives no huge pages.
  */
 export async function moveToHugePages(api: OrtApi, weights: Iterable<Tensor>): Promise<void> {
   const advise = madvise();

@@ -1,6 +1,6 @@
-// Linux's class of threads that compute only where a core would idle. A low priority is not enough beside steps that
-// use every core: their threads are woken beside each other while the other has a core of its own, and it takes the
-// system some 30 ms to notice. A core that runs only such threads counts as free.
+// Linux's scheduling class of threads that run only while a core would idle. A low priority is not enough beside steps
+// that use every core: the scheduler may wake two of their threads on one core while a background thread keeps another,
+// and takes some 30 ms to notice. A core that runs only idle-class threads counts as free.
 
 import { setPriority } from 'node:os';
 import { koffi } from './native.ts';
@@ -9,21 +9,23 @@ import { koffi } from './native.ts';
 const idle = 5;
 const thisThread = 0;
 
-/** A tenth of a contested core. */
+/** Nice value that gets a tenth of a contested core. */
 const lowNice = 10;
 
-/** For the calling thread, and those that it starts: beside others, but far behind them. */
+/**
+ * Lowers the priority of the calling thread, and of those that it starts: they run beside others, but far behind them.
+ */
 export function runLow(): void {
   try {
     setPriority(thisThread, lowNice);
   } catch {
-    // The priority that it was started with stays.
+    // Keeps the priority that the thread was started with.
   }
 }
 
 /**
- * For the calling thread, and those that it starts; there is no way back. Elsewhere, and where it is forbidden, nothing
- * changes: false.
+ * Moves the calling thread, and those that it starts, to the idle class; there is no way back. Gives false, and changes
+ * nothing, on other systems and where it is forbidden.
  */
 export function runWhenIdle(): boolean {
   if (process.platform !== 'linux') return false;

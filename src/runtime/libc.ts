@@ -6,8 +6,9 @@ import { koffi } from './native.ts';
 type Called<Arguments extends readonly unknown[]> = (...args: [...Arguments, done: () => void]) => void;
 
 /**
+ * Finds a function of glibc once, and keeps it together with its library.
  * @param prototype in C
- * @returns null where the C library is another one; asked for once, and kept, as its library has to be
+ * @returns a getter; it gives null where the C library is not glibc
  */
 export function libcFunction<Arguments extends readonly unknown[]>(prototype: string): () => Called<Arguments> | null {
   let found: { readonly library: unknown; readonly call: Called<Arguments> } | null | undefined;

@@ -1,10 +1,10 @@
-// How glibc hands memory out in a process that makes sessions. Making one packs every weight and, where another
-// session has packed it already, frees its own copy again, on a thread of libuv's pool. By default that memory stays
-// in a heap of the thread: six sessions over a 135M model took 1041 MB, and 528 MB with these, at the same speed.
+// Settings of glibc's allocator for processes that make sessions. Making a session packs every weight on a thread of
+// libuv's pool and, where another session has packed it already, frees its own copy again. By default that memory stays
+// in the thread's heap: six sessions over a 135M model took 1041 MB, and 528 MB with these settings, at the same speed.
 
-/** For the environment of a child process; read by glibc at its start, and by nothing else. */
+/** For the environment of a child process; glibc reads it at its start, and nothing else does. */
 export const mallocEnvironment = {
   MALLOC_ARENA_MAX: '1',
-  /** Bytes: larger blocks go back to the system as soon as they are freed. */
+  /** Bytes; larger blocks go back to the system as soon as they are freed. */
   MALLOC_MMAP_THRESHOLD_: '131072',
 } as const;

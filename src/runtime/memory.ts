@@ -1,4 +1,4 @@
-// Memory for sessions, where they compute.
+// Memory for sessions, in the place where they compute.
 
 import { BFloat16Array } from '../core/bfloat16.ts';
 import type { OrtApi, Pointer } from './ort-api.ts';
@@ -21,7 +21,7 @@ const arrayTypes = {
   int64: BigInt64Array,
 } as const satisfies Record<ElementType, unknown>;
 
-/** Where sessions compute in memory that JavaScript has, too. */
+/** Memory on the host, where sessions compute in JavaScript's memory. */
 export function hostMemory(
   type: ElementType,
   elements: number,
@@ -29,7 +29,7 @@ export function hostMemory(
 ): Memory {
   const data: TensorData = new arrayTypes[type](elements);
   const view = (start: number, shape: readonly number[]) =>
-    // A range past the end is a shape of another length.
+    // A range past the end gives too short a subarray, which `tensor` refuses.
     tensor(data.subarray(start, start + elementCount(shape)), shape);
   return { type, elements, view, release: () => {} };
 }
@@ -43,11 +43,11 @@ export type DevicePlace = {
 
 export type DeviceMemory = Memory & {
   readonly address: Pointer;
-  /** The memory seen as another type, from byte `start` on: 0 by default. */
+  /** The memory viewed as another type, from byte `start` on; 0 by default. */
   viewAs(type: ElementType, shape: readonly number[], start?: number): Tensor;
 };
 
-/** Of a place in a device's memory. */
+/** Address of a place in a device's memory. */
 export function addressOf({ memory, start }: MemoryPlace): Pointer {
   const { address, type } = memory as DeviceMemory;
   return address + BigInt(start * elementTypes[type].bytes);
@@ -56,7 +56,7 @@ export function addressOf({ memory, start }: MemoryPlace): Pointer {
 export function deviceMemory(place: DevicePlace, type: ElementType, elements: number): DeviceMemory {
   const { api, memoryInfo, allocator, anchored } = place;
   const { code, bytes } = elementTypes[type];
-  // Of no elements there is memory, too: it has an address.
+  // At least one element is allocated, so that empty memory has an address too.
   const shape = BigInt64Array.of(BigInt(Math.max(1, elements)));
   const owner = api.call('createTensorAsOrtValue', allocator, shape, 1, code);
   const address = api.call('getTensorMutableData', owner);

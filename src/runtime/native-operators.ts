@@ -1,5 +1,5 @@
-// The project's own operators, compiled from native/: found for this platform, and offered to every session under the
-// domain `lorikeet`. Knows no operator by name.
+// The project's own operators, compiled from native/: finds their library for this platform, and offers them to every
+// session in the domain `lorikeet`. Knows no operator by name.
 
 import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
@@ -9,10 +9,10 @@ import { type OrtApi, openLibrary, type Pointer } from './ort-api.ts';
 
 const suffixes: Partial<Record<NodeJS.Platform, string>> = { darwin: 'dylib', win32: 'dll' };
 
-/** More than there will be. */
+/** Room for operators: more than there will be. */
 const operatorsMax = 256;
 
-/** Throws `runtime_unavailable` where there is none for this platform. */
+/** Throws `runtime_unavailable` where this platform has no library. */
 export function nativeLibrary(): LibraryHandle {
   const platform = `${process.platform}-${process.arch}`;
   const file = `../../native/lib/${platform}/lorikeet.${suffixes[process.platform] ?? 'so'}`;
@@ -25,27 +25,27 @@ export function nativeLibrary(): LibraryHandle {
 }
 
 export type NativeOperators = {
-  /** Which instructions they use, such as `avx2`. */
+  /** Instructions that the operators use, such as `avx2`. */
   readonly variant: string;
-  /** An OrtCustomOpDomain, for the life of the process. */
+  /** An OrtCustomOpDomain, which stays for the life of the process. */
   readonly domain: Pointer;
-  /** null: sessions have their own. */
+  /** The stream of all sessions; null where each has its own. */
   readonly stream: Pointer | null;
 };
 
-/** What a device's operators are launched with. */
+/** What a device's operators need to launch kernels. */
 export type DeviceOperators = {
-  /** ONNX Runtime's name of it. */
+  /** ONNX Runtime's name of the provider. */
   readonly provider: string;
-  /** For `lorikeet_use_cuda`. */
+  /** Argument of `lorikeet_use_cuda`. */
   readonly addresses: BigUint64Array;
-  /** Where all sessions queue what they compute. */
+  /** The stream in which all sessions queue their work. */
   readonly stream: Pointer;
 };
 
 /**
- * @param variant null: the fastest that this processor has
- * @throws `runtime_unavailable` where there is no library for this platform, or it lacks the variant
+ * @param variant null for the fastest that this processor has
+ * @throws `runtime_unavailable` where this platform has no library, or the library lacks the variant
  */
 export function nativeOperators(
   api: OrtApi,

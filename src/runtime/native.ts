@@ -1,8 +1,8 @@
-// koffi, set up once for all of the process: it takes no settings any more once a library is loaded.
+// koffi, configured once for the whole process: it takes no settings after the first library is loaded.
 
 import koffi from 'koffi';
 
-// A thread's usual stack. koffi's own for a call on another thread is 128 KiB, which a compiler of shaders overruns.
+// A usual thread's stack. koffi's own for calls on other threads is 128 KiB, which a shader compiler overruns.
 koffi.config({ async_stack_size: 8 * 2 ** 20 });
 
 export { koffi };

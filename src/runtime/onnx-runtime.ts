@@ -1,5 +1,5 @@
-// Runtime over ONNX Runtime. One environment serves all sessions, and one thread pool those that do not spin; on
-// a device, one queue of commands does: its provider is not made for two threads.
+// Runtime over ONNX Runtime. One environment serves all sessions, and one thread pool all that have none of their own.
+// On a device all commands go through one queue, since its provider is not made for two threads.
 
 import type { Device } from '../core/device.ts';
 import { LorikeetError } from '../core/errors.ts';
@@ -24,15 +24,17 @@ import type { MemoryPlace, Runtime, Tensor } from './session.ts';
 import { createSession } from './sessions.ts';
 import { dataOf, hostTensor } from './tensors.ts';
 
-/** `runtime`: ONNX Runtime's operators alone. `own`: also the project's. `recorded`: and whole steps are replayed. */
+/**
+ * `runtime`: ONNX Runtime's operators alone. `own`: the project's as well. `recorded`: whole steps are replayed, too.
+ */
 export type DeviceKernels = 'recorded' | 'own' | 'runtime';
 
 export type OnnxRuntimeOptions = {
-  /** Path of libonnxruntime; null takes the one inside the onnxruntime-node package, or one that has the device. */
+  /** Path of libonnxruntime; null takes that of the onnxruntime-node package, or one that has the device. */
   readonly library: string | null;
-  /** null takes one a physical core. */
+  /** Threads of a session; null takes one for each physical core. */
   readonly threads: number | null;
-  /** Idle workers spin for a moment instead of sleeping: faster steps, at the price of the other processes' time. */
+  /** Whether idle workers spin for a moment instead of sleeping: faster steps, at the cost of other processes' time. */
   readonly spin: boolean;
   /** The processor by default. */
   readonly device?: Device;
@@ -40,18 +42,18 @@ export type OnnxRuntimeOptions = {
   readonly cudaDir?: string | null;
   /** Instructions that the native operators use; the best that the processor has by default. */
   readonly variant?: string | null;
-  /** On a device: sessions must not leave any operator to the processor; as it suits the device by default. */
+  /** Whether sessions on a device must not leave any operator to the processor; the device's own setting by default. */
   readonly strict?: boolean;
-  /** On a card: recorded unless said otherwise. */
+  /** Kernels on a card; `recorded` by default. */
   readonly deviceKernels?: DeviceKernels;
-  /** On a device: keys and values lie in blocks, where its attention reads those; false by default. */
+  /** Whether the KV cache lies in blocks, on a device whose attention reads them; false by default. */
   readonly inBlocks?: boolean;
   /** Runs of a kind before it is recorded. */
   readonly runsBefore?: number;
 };
 
 const warning = 2;
-/** Longer than any operator between two that are shared out. The common pool, which has no such limit, spins 30 ms. */
+/** Longer than any operator between two parallel ones. The common pool, which has no such limit, spins for 30 ms. */
 const spinMicroseconds = '1000';
 const optimizeNothing = 0;
 const arenaAllocator = 1;
@@ -112,8 +114,8 @@ function onHost(library: Library): Computing {
     async session(model, { weights, own = none, profile, planMemory, aside }) {
       const all = new Map([...weights, ...own]);
       await moveToHugePages(api, weights.values());
-      // Only what is shared goes into the container of packed weights, out of which nothing ever comes; half floats
-      // cannot, since the processor's kernels for them pack for themselves.
+      // Only shared weights go into the container of prepacked weights, which never gives anything back. Half floats
+      // cannot go there, since the processor's kernels pack them for themselves.
       const given = new Map([...weights].filter(([, tensor]) => !(dataOf(tensor) instanceof Float16Array)));
       const handle = await openSession(library, model, { all, given, profile, planMemory, aside, provider: null });
       return createSession(api, handle, { weights: all, onRelease: () => {}, inTurn: null });
@@ -121,7 +123,10 @@ function onHost(library: Library): Computing {
   };
 }
 
-/** null where there are none, or the card will not have them: ONNX Runtime's own do the same in more steps. */
+/**
+ * null where the device has no operators of the project, or they fail on the card: ONNX Runtime's do the same in more
+ * steps.
+ */
 function operatorsOf(provider: Provider): DeviceOperators | null {
   if (provider.operators === null) return null;
   try {
@@ -138,7 +143,7 @@ const pick = ({ name, anchored, real, freeBytes }: Provider) => ({ name, anchore
 type DeviceUse = {
   readonly hasOperators: boolean;
   readonly inBlocks: boolean;
-  /** null: nothing is recorded. */
+  /** null where nothing is recorded. */
   readonly recording: { readonly runsBefore: number | undefined } | null;
 };
 
@@ -164,7 +169,7 @@ function onDevice(library: Library, provider: Provider, { hasOperators, inBlocks
     betweenRuns: (work) => inTurn(async () => work()),
     async session(model, { weights, own = none, profile, planMemory }) {
       const all = new Map([...weights, ...own]);
-      // Weights are sent in turns of their own: others run meanwhile.
+      // Weights are sent in turns of their own, so that others run meanwhile.
       const { given, release } = await deviceWeights.of(weights, own);
       return inTurn(async () => {
         try {
@@ -184,10 +189,13 @@ const addresses = (places: readonly MemoryPlace[]) => BigUint64Array.from(places
 type Library = {
   readonly api: OrtApi;
   readonly operators: NativeOperators;
-  /** Of each session, but for those made aside, whose threads would be of that thread's class. */
+  /**
+   * Threads of each session's own pool; null without. Not for sessions made aside: their threads would inherit that
+   * thread's class.
+   */
   readonly spinningThreads: number | null;
   readonly environment: Pointer;
-  /** Of JavaScript's memory. */
+  /** Describes JavaScript's memory. */
   readonly memoryInfo: Pointer;
   readonly prepacked: Pointer;
 };
@@ -195,9 +203,9 @@ type Library = {
 const none: ReadonlyMap<string, Tensor> = new Map();
 
 type Opening = {
-  /** In JavaScript's memory, by name. */
+  /** All weights in JavaScript's memory, by name. */
   readonly all: ReadonlyMap<string, Tensor>;
-  /** Where sessions compute; of what is not here each session makes its own copy. */
+  /** The weights where sessions compute; each session makes its own copy of the others. */
   readonly given: ReadonlyMap<string, Tensor>;
   readonly profile?: string | undefined;
   readonly planMemory?: boolean | undefined;
@@ -213,18 +221,18 @@ async function openSession(library: Library, model: Uint8Array, opening: Opening
   const settings = sessionSettings(library, provider, aside || provider ? null : library.spinningThreads);
   if (profile) api.call('enableProfiling', settings, profile);
   if (planMemory === false) api.call('disableMemPattern', settings);
-  // These the library copies: a session would have all weights once more, and take seconds for it.
+  // The library copies these weights, so they are as few as possible: a copy of all would take seconds.
   const copied = [...all].filter(([name]) => !given.has(name));
   const names = copied.map(([name]) => name);
   const values = copied.map(([, tensor]) => handleOf(tensor));
   if (names.length > 0) api.call('addExternalInitializers', settings, names, values, names.length);
   for (const [name, tensor] of given) api.call('addInitializer', settings, name, handleOf(tensor));
-  // Packing weights takes most of a second, which nobody should wait for. The library reads `model` all the while.
+  // Off the event loop, since packing weights takes most of a second. The library reads `model` until the end.
   reading.add(model);
   const name = 'createSessionFromArrayWithPrepackedWeightsContainer';
   const args = [environment, model, model.byteLength, settings, prepacked];
   try {
-    // A device's kernels that pack weights have no form that others could share.
+    // A device's kernels that pack weights have no form that sessions could share.
     if (provider) return await api.callAsync('createSessionFromArray', environment, model, model.byteLength, settings);
     return await (aside ? callAside(api, name, ...args) : api.callAsync(name, ...args));
   } finally {
@@ -233,7 +241,7 @@ async function openSession(library: Library, model: Uint8Array, opening: Opening
   }
 }
 
-/** @param spinningThreads of a pool of its own; null: those that all sessions share */
+/** @param spinningThreads threads of a pool of its own; null for the pool that all sessions share */
 function sessionSettings(
   { api, operators }: Pick<Library, 'api' | 'operators'>,
   provider: Provider | null,
@@ -248,7 +256,7 @@ function sessionSettings(
     api.call('setIntraOpNumThreads', settings, spinningThreads);
     api.call('addSessionConfigEntry', settings, 'session.intra_op.spin_duration_us', spinMicroseconds);
   }
-  // The arena doubles as it grows: what a session packs for itself would take up to twice its size there.
+  // The arena doubles as it grows, so weights that a session packs would take up to twice their size there.
   api.call('addSessionConfigEntry', settings, 'session.use_device_allocator_for_initializers', '1');
   provider?.append(api, settings, operators.stream);
   if (provider?.strict) api.call('addSessionConfigEntry', settings, 'session.disable_cpu_ep_fallback', '1');

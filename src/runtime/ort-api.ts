@@ -1,5 +1,5 @@
-// ONNX Runtime's C API as functions. The API is a table of function pointers whose order is ABI and only ever grows
-// (struct OrtApi in onnxruntime_c_api.h), so an index is stable. Knows calling conventions, no tensors or sessions.
+// ONNX Runtime's C API as functions. The API is a table of function pointers whose order is ABI and which only grows
+// (struct OrtApi in onnxruntime_c_api.h), so an index is stable. Knows calling conventions, and no tensors or sessions.
 
 import type { LibraryHandle } from 'koffi';
 import { LorikeetError } from '../core/errors.ts';
@@ -8,10 +8,10 @@ import { koffi } from './native.ts';
 /** An address inside the library. */
 export type Pointer = bigint;
 
-/** Version of the table asked for; every function below is in it. */
+/** Version of the table that is asked for; it has every function below. */
 const apiVersion = 24;
 
-/** Function: its index in OrtApi, and its C parameters. All return an OrtStatus* unless a result is named. */
+/** For each function its index in OrtApi, its result and its C parameters. `status` is an OrtStatus*. */
 const table = {
   getErrorMessage: [2, 'const char*', ['void*']],
   enableProfiling: [14, 'status', ['void*', 'const char*']],
@@ -73,22 +73,25 @@ type Name = keyof typeof table;
 type Call = (...args: unknown[]) => unknown;
 
 export type OrtApi = {
-  /** The table itself. */
+  /** Address of the table itself. */
   readonly table: Pointer;
-  /** The file that it was loaded from. */
+  /** Path of the library. */
   readonly library: string;
   /** Version of the library, such as `1.30.0`. */
   readonly version: string;
   /** Calls a function and throws on a bad status. Where the last parameter is an out pointer, returns what it wrote. */
   call(name: Name, ...args: unknown[]): Pointer;
   /**
-   * The same on a thread of libuv's pool: the event loop stays free. What `args` point to must stay until it settles.
+   * As `call`, on a thread of libuv's pool, so that the event loop stays free. Memory that `args` point to must stay
+   * until it settles.
    */
   callAsync(name: Name, ...args: unknown[]): Promise<Pointer>;
   availableProviders(): string[];
 };
 
-/** Opens the library at `path`. Throws `runtime_unavailable` with what the loader said, or when it is too old. */
+/**
+ * Opens the library at `path`. Throws `runtime_unavailable` with the loader's message, or where the library is too old.
+ */
 export function loadOrtApi(path: string): OrtApi {
   const library = openLibrary(path);
   const base = library.func('void* OrtGetApiBase()')() as Pointer;
@@ -148,7 +151,7 @@ export function loadOrtApi(path: string): OrtApi {
   };
 }
 
-// When a library's handle is collected, koffi unloads the library and the next call crashes: hold every one for ever.
+// koffi unloads a library when its handle is collected, and the next call would crash: all handles are kept for ever.
 const libraries: LibraryHandle[] = [];
 
 export function openLibrary(path: string): LibraryHandle {

@@ -1,4 +1,4 @@
-// libonnxruntime as the onnxruntime-node package ships it for this platform.
+// Path of libonnxruntime in the onnxruntime-node package for this platform.
 
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';

@@ -19,5 +19,5 @@ try {
   if (!(error instanceof LorikeetError)) throw error;
   print({ error: error.message });
 }
-// A device's driver may have threads of its own.
+// A device's driver may have threads that keep the process alive.
 process.exit(0);

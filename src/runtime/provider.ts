@@ -1,33 +1,33 @@
-// What a device needs of the library: where that lies, how the device is added to a session, and how its memory is
-// called. One file a device makes one.
+// What a device needs of the library: the library's path, how the device is added to a session, and the name of its
+// memory. Each device has a file that makes one.
 
 import type { DeviceOperators } from './native-operators.ts';
 import type { OrtApi, Pointer } from './ort-api.ts';
 
 export type Provider = {
   readonly name: string;
-  /** Path of the library that has it. */
+  /** Path of the library that has the provider. */
   readonly library: string;
-  /** The library's name for its memory, and which of several devices. */
+  /** The library's name for the device's memory, and the device's index. */
   readonly memory: { readonly name: string; readonly index: number };
   readonly anchored: boolean;
-  /** What its attention computes with. */
+  /** Float type of its attention. */
   readonly real: 'float32' | 'float16' | 'bfloat16';
-  /** It reads keys and values in blocks, too. */
+  /** Whether its attention also reads the KV cache in blocks. */
   readonly hasBlocks: boolean;
-  /** Sessions must not leave any operator to the processor. */
+  /** Whether sessions must not leave any operator to the processor. */
   readonly strict: boolean;
-  /** What to do where the device cannot be had; a sentence. */
+  /** A sentence on what to do where the device is not available. */
   readonly hint: string;
-  /** The project's own operators on it. Throws `device_unavailable`; null where there are none. */
+  /** Opens the project's own operators for the device. Throws `device_unavailable`; null where there are none. */
   readonly operators: (() => DeviceOperators) | null;
-  /** @param stream null: each session's own */
+  /** @param stream null gives each session its own */
   append(api: OrtApi, settings: Pointer, stream: Pointer | null): void;
   freeBytes(): number | null;
 };
 
 export type ProviderPlaces = {
-  /** LORIKEET_ORT_LIBRARY. */
+  /** Value of LORIKEET_ORT_LIBRARY; null without. */
   readonly library: string | null;
   /** Where scripts/setup-cuda.js puts a build with CUDA. */
   readonly cudaDir: string | null;

@@ -1,4 +1,4 @@
-// The provider of a device, and what is said where there is none.
+// Chooses the provider of a device, and words the error where it is not available.
 
 import type { Device } from '../core/device.ts';
 import { LorikeetError } from '../core/errors.ts';
@@ -12,9 +12,9 @@ export function providerOf(device: Device, places: ProviderPlaces): Provider | n
   return device.kind === 'cuda' ? cudaProvider(device.index, places) : webGpuProvider(places);
 }
 
-/** The device's own words, and what to do. */
+/** An error with the library's own words, and what to do. */
 export function unavailable({ name, library, hint }: Provider, cause: unknown): LorikeetError {
-  // The library's own words begin behind where in its sources it said them.
+  // The library's message begins behind the place in its sources that raised it.
   const reason = (cause as Error).message
     .replace(/\s+/g, ' ')
     .replace(/^.*(was false\.|\[ONNXRuntimeError\] : \d+ : \w+ :) /, '')

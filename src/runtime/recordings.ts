@@ -1,18 +1,20 @@
-// Runs that come again and again with the same shapes, recorded on a card and replayed: the processor then starts one
-// thing instead of hundreds. What such a run reads of JavaScript's memory has a fixed place on the card, to which it is
-// copied before each replay, in one piece. Knows when, not how: the card is behind `Recorder` and `ExchangePlace`.
+// Records runs that come again and again with the same shapes on a card, and replays them: the processor then starts
+// one thing instead of hundreds. The run's tensors in JavaScript's memory have fixed places on the card, and inputs are
+// copied there before each replay, in one piece. Knows when to record and not how: the card is behind `Recorder` and
+// `ExchangePlace`.
 //
-// Recording holds everybody up for as long as dozens of runs take, so it has to be worth it: a kind of run is recorded
-// when it has come often, and stays when others come between. All bindings share a shelf, whose oldest goes.
+// Recording takes as long as dozens of runs, and everything else waits. So a kind of run is recorded only when it has
+// come often, and the recording stays when other kinds come between. All bindings share a shelf, from which the least
+// recently used recording is dropped.
 
 import { LRUCache } from 'lru-cache';
 import type { Pointer } from './ort-api.ts';
 import type { Tensor } from './session.ts';
 import { dataOf } from './tensors.ts';
 
-/** What a card does of it; one call at a time. */
+/** The card's part; one call at a time. */
 export type Recorder = {
-  /** Runs, and records the same run. Throws with what cannot be recorded. */
+  /** Runs once, and records that run. Throws where something in it cannot be recorded. */
   record(run: RecordedRun, exchange: Exchange): Promise<Pointer>;
   replay(recording: Pointer, exchange: Exchange): Promise<void>;
   forget(recording: Pointer): void;
@@ -23,17 +25,19 @@ export type RecordedRun = {
   readonly binding: Pointer;
 };
 
-/** Memory of a run on both sides: inputs, and outputs behind them. */
+/**
+ * A run's inputs in JavaScript's memory, its outputs, and their address on the card, where outputs lie behind inputs.
+ */
 export type Exchange = {
   readonly address: Pointer;
   readonly inputs: Uint8Array;
   readonly outputs: Uint8Array;
 };
 
-/** What a binding ties of JavaScript's memory. `host`: an input that kernels ask for before they start. */
+/** A tensor in JavaScript's memory that a binding ties. `host`: an input that kernels read before they start. */
 export type TiedTensor = { readonly tensor: Tensor; readonly as: 'input' | 'host' | 'output' };
 
-/** A tensor's place among those that are copied together. */
+/** A tensor's place among those that are copied together, from byte `at` on. */
 export type Placed = {
   readonly as: 'input' | 'output';
   readonly name: string;
@@ -41,37 +45,37 @@ export type Placed = {
   readonly at: number;
 };
 
-/** Memory of the card for what a recording reads and leaves. */
+/** Memory of the card for what a recording reads and writes. */
 export type ExchangePlace = {
   readonly address: Pointer;
-  /** Ties them to it. */
+  /** Ties the recording's inputs and outputs to this memory. */
   bind(binding: Pointer): void;
   release(): void;
 };
 
-/** Of `runsBefore`: as long as recording takes is what runs have lost by then that were started one by one. */
+/** Default of `runsBefore`: by then, runs started one by one have lost as much time as recording takes. */
 export const usualRunsBefore = 24;
 
-/** Each is memory of the card's, of its driver's and for what is exchanged: a megabyte or two. */
+/** Most recordings. Each takes a megabyte or two of the card's memory, for its graph and for what is exchanged. */
 const recordingsMax = 128;
 
-/** Kinds of runs that a binding counts. */
+/** Most kinds of runs that a binding counts. */
 const kindsMax = 256;
 
-/** Places begin at multiples of this. */
+/** Alignment of places, in bytes. */
 const alignment = 256;
 
 type Recorded = {
   readonly recording: Pointer;
   readonly place: ExchangePlace;
-  /** By name, where each lies. */
+  /** Where each tensor lies, by its name. */
   readonly placed: readonly Pick<Placed, 'as' | 'name' | 'at'>[];
   readonly exchange: Exchange;
 };
 
 type Tied = ReadonlyMap<string, TiedTensor>;
 
-/** Of all bindings, by when they were last replayed. */
+/** The recordings of all bindings, by when they were last replayed. */
 export class RecordingShelf {
   readonly recorder: Recorder;
   readonly place: (placed: readonly Placed[], bytes: number) => ExchangePlace;
@@ -102,7 +106,7 @@ export class RecordingShelf {
     this.#kept.set(recorded, true);
   }
 
-  /** False where it had to make room for others. */
+  /** Marks a recording as used; false where it was dropped to make room for others. */
   use(recorded: Recorded): boolean {
     return this.#kept.get(recorded) !== undefined;
   }
@@ -114,10 +118,10 @@ export class RecordingShelf {
 
 type Bound = { readonly session: Pointer; readonly binding: Pointer; readonly version: number };
 
-/** Of one binding. All of it between other runs. */
+/** Recordings of one binding. Its methods are called only between other runs. */
 export class Recordings {
   readonly #shelf: RecordingShelf;
-  /** By what the run is like. */
+  /** By kind of run: the key of `keyOf`. */
   readonly #known = new Map<string, Recorded>();
   readonly #seen = new Map<string, number>();
   #isPossible = true;
@@ -127,9 +131,9 @@ export class Recordings {
   }
 
   /**
-   * Runs from a recording, or makes one by the way. False: the caller has to run it.
-   * @param bound `version` is another one where anything of the card's memory was tied
-   * @param rebind called where inputs and outputs were tied to other memory meanwhile: they have to be tied again
+   * Replays a recording of the run, or records it. False where the caller has to run it.
+   * @param bound `version` changes whenever memory of the card is tied anew
+   * @param rebind called where inputs and outputs were tied to other memory and have to be tied again
    */
   async run(bound: Bound, tied: Tied, rebind: () => void): Promise<boolean> {
     if (!this.#isPossible) return false;
@@ -142,7 +146,7 @@ export class Recordings {
       return true;
     }
     if (known) {
-      // It was not worth its place: it has to come as often again.
+      // The recording was not worth its place: the run has to come as often again.
       this.#known.delete(key);
       this.#seen.delete(key);
     }
@@ -179,13 +183,15 @@ export class Recordings {
       shelf.warn(`steps are not recorded on the card, which is slower: ${(error as Error).message}`);
       return false;
     } finally {
-      // Another kind of run may be next, which is started as ever.
+      // The next run may be of another kind, which is started without a recording.
       rebind();
     }
   }
 }
 
-/** A recording holds shapes, and what is on the host as it was; the rest it reads anew. */
+/**
+ * Identifies a kind of run: a recording fixes shapes and the values of `host` inputs, and reads everything else anew.
+ */
 function keyOf(version: number, tied: Tied): string {
   const parts = [`${version}`];
   for (const [name, { tensor, as }] of tied) {
@@ -194,7 +200,7 @@ function keyOf(version: number, tied: Tied): string {
   return parts.join(' ');
 }
 
-/** Inputs first. */
+/** Places of all tensors, inputs first. */
 function placesOf(tied: Tied) {
   const placed: Placed[] = [];
   let bytes = 0;

@@ -1,10 +1,10 @@
-// A single run, after which nothing is bound any more: for work that has tensors of its own.
+// Runs a session once with tensors of its own, after which nothing stays bound.
 
 import type { Binding, Session, Tensor } from './session.ts';
 
 type Tie = Pick<Binding, 'input' | 'output'>;
 
-/** @param bind ties tensors, which are released after the run, whatever comes of it */
+/** @param bind ties tensors, which are released after the run, whether it succeeds or not */
 export async function runOnce(session: Session, bind: (tie: Tie) => void): Promise<void> {
   const binding = session.bind();
   const tied = new Set<Tensor>();

@@ -1,5 +1,5 @@
-// Sessions and their bindings. On a device, what lies in JavaScript's memory is sent there before a run, which is what
-// binding it does; what has not changed since the last run is there already.
+// Sessions and their bindings. On a device, tensors in JavaScript's memory are sent before a run, which binding them
+// does. A tensor that has not changed since the last run is not sent again.
 
 import type { Serially } from '../core/serially.ts';
 import { callAside } from './aside.ts';
@@ -10,11 +10,11 @@ import type { Binding, Session, Tensor } from './session.ts';
 import { dataOf } from './tensors.ts';
 
 type Ownership = {
-  /** The library does not own shared weights: the session keeps them, and so their data, alive. */
+  /** Weights that the session keeps alive, since the library does not own them. */
   readonly weights: ReadonlyMap<string, Tensor>;
-  /** Lets go of what else it had. */
+  /** Releases what else belonged to the session. */
   readonly onRelease: () => void;
-  /** null where runs may overlap, which is where nothing has to be sent. */
+  /** Orders runs; null where they may overlap, and then nothing has to be sent. */
   readonly inTurn: Serially | null;
   /** Where bindings keep recordings; null where none can be made. */
   readonly shelf?: RecordingShelf | null;
@@ -56,20 +56,20 @@ export function createSession(
   return session;
 }
 
-/** A device's memory is given back between its runs: what another thread computes with is not touched. */
+/** Releases a device's memory between its runs, while no other thread computes with it. */
 function soon(inTurn: Serially | null, work: () => void): void {
   if (inTurn === null) work();
   else inTurn(async () => work());
 }
 
-/** `replay`: whether it was run that way. */
+/** `replay` gives whether the run was replayed or recorded. */
 type Tied = { send(): void; replay(session: Pointer): Promise<boolean> };
 const sendInputs = new WeakMap<Binding, Tied>();
 
-/** Comparing more than this costs as much as sending it. */
+/** Most bytes of an input that are compared: comparing more costs as much as sending it. */
 const comparedBytesMax = 2 ** 20;
 
-/** An input in JavaScript's memory, and a copy of what was last sent of it, where that is compared. */
+/** An input in JavaScript's memory, and a copy of its last sent contents where these are compared. */
 type SentInput = TiedTensor & { isFirst: boolean; last: Buffer | null };
 
 function send(input: SentInput, bind: () => void): void {
@@ -77,7 +77,7 @@ function send(input: SentInput, bind: () => void): void {
   const bytes = Buffer.from(data.buffer, data.byteOffset, data.byteLength);
   if (input.last?.equals(bytes)) return;
   bind();
-  // Many bindings run once: only from the second run on is a copy worth its time.
+  // Many bindings run only once, so a copy is made from the second run on.
   const { isFirst } = input;
   input.isFirst = false;
   if (isFirst || bytes.length > comparedBytesMax) return;
@@ -86,19 +86,19 @@ function send(input: SentInput, bind: () => void): void {
 }
 
 function createBinding(api: OrtApi, session: Pointer, inTurn: Serially | null, shelf: RecordingShelf | null): Binding {
-  // The library does not own bound memory: the binding keeps its tensors, and so their data, alive.
+  // The binding keeps tensors and so their data alive, since the library does not own bound memory.
   const tensors = new Map<string, Tensor>();
   const sent = new Map<string, SentInput>();
   /** Outputs in JavaScript's memory. */
   const fetched = new Map<string, TiedTensor>();
   const handle = api.call('createIoBinding', session);
-  /** Counts what of the device's memory is tied, since a recording holds what was. */
+  /** Counts bindings of device memory, since a recording holds the memory that was bound. */
   let version = 0;
   const recordings = shelf && new Recordings(shelf);
   const binding: Binding = {
     input(name, tensor, place) {
       const value = handleOf(tensor);
-      // What is tied again keeps its place among them: recordings know runs by all of them in order.
+      // A tensor that is tied again keeps its place in the order, by which recordings identify runs.
       if (inTurn && dataOf(tensor)) sent.set(name, { tensor, as: place ?? 'input', isFirst: true, last: null });
       else {
         sent.delete(name);
@@ -135,7 +135,7 @@ function createBinding(api: OrtApi, session: Pointer, inTurn: Serially | null, s
       for (const [name, input] of sent) {
         send(input, () => api.call('bindInput', alive, name, handleOf(input.tensor)));
       }
-      // What is sent may be on another stream than what reads it.
+      // Inputs may be sent on another stream than the one that reads them.
       api.call('synchronizeBoundInputs', alive);
     },
     async replay(session) {

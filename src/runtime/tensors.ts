@@ -1,11 +1,11 @@
-// Tensors over memory that is there already: JavaScript's, or a device's by its address.
+// Tensors over memory that exists already: JavaScript's, or a device's by its address.
 
 import { BFloat16Array } from '../core/bfloat16.ts';
 import { forgetHandle, handleOf, setHandle } from './handles.ts';
 import type { OrtApi, Pointer } from './ort-api.ts';
 import { type ElementType, elementCount, type Tensor, type TensorData } from './session.ts';
 
-/** ONNXTensorElementDataType, and bytes of an element. */
+/** Value of ONNXTensorElementDataType, and bytes of an element. */
 export const elementTypes = {
   float32: { code: 1, bytes: 4 },
   uint8: { code: 2, bytes: 1 },
@@ -26,7 +26,7 @@ const typesOfArrays = new Map<unknown, ElementType>([
 
 export const typeOf = (data: TensorData): ElementType => typesOfArrays.get(data.constructor)!;
 
-/** JavaScript's memory behind tensors that have it: a device is sent copies of it. */
+/** JavaScript's memory behind tensors that have it; a device is sent copies of it. */
 const arrays = new WeakMap<Tensor, TensorData>();
 
 export const dataOf = (tensor: Tensor): TensorData | undefined => arrays.get(tensor);

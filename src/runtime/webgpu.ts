@@ -7,10 +7,10 @@ export const webGpuProvider = ({ library }: ProviderPlaces): Provider => ({
   name: 'webgpu',
   library: library ?? packagedLibrary(),
   memory: { name: 'WebGPU_Buffer', index: 0 },
-  // An address is a buffer's, and nothing says where in it.
+  // An address names a buffer, without an offset into it.
   anchored: true,
   real: 'float32',
-  // Its operator copies whole sequences out of their blocks in each step.
+  // ONNX Runtime's operator for WebGPU copies whole sequences out of their blocks in each step.
   hasBlocks: false,
   strict: true,
   hint: 'It needs a graphics driver with Vulkan (Linux), Metal or Direct3D 12; see "Devices" in the README.',

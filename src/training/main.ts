@@ -18,8 +18,8 @@ channel.onCommand((command) => {
 });
 
 async function train(job: TrainingJob): Promise<void> {
-  // Only for jobs on the processor. A job on a device takes little of a core, and the device would wait while others
-  // have the cores.
+  // A job on a device keeps the low priority with which its process was started: it takes little of a core, and the
+  // device would wait while others have all of them.
   if (job.device === 'cpu') (job.priority === 'low' ? runLow : runWhenIdle)();
   const end = await runJob(job, {
     clock: systemClock,
