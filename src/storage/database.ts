@@ -18,7 +18,7 @@ export type Database = Kysely<Tables>;
 const busyMsMax = 2000;
 
 /**
- * Size up to which a file is checked while it is opened. A larger one takes seconds: `checkLarge` reads it after the
+ * Size up to which a file is checked while it is opened. A larger one takes seconds: `checkLarge` reads it beside the
  * start.
  */
 const checkedAtOnceBytes = 32 * 1024 * 1024;
