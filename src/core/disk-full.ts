@@ -1,4 +1,4 @@
-// How a file system says that nothing can be written to it.
+// Recognises the errors with which a file system says that nothing can be written to it.
 
 /** Error codes for: no space left, the account's quota, the largest possible file, a file system mounted read-only. */
 const fullCodes: ReadonlySet<unknown> = new Set(['ENOSPC', 'EDQUOT', 'EFBIG', 'EROFS']);

@@ -30,7 +30,7 @@ export const limits = {
    * others.
    */
   embeddingInputs: 256,
-  /** Tools of one request, as at OpenAI, and calls of one message. */
+  /** Tools of one request, and calls in one message: as at OpenAI. */
   tools: 128,
   /** Calls that an output may be forced to contain: small models do not end such a list by themselves. */
   parallelCalls: 16,
@@ -106,7 +106,7 @@ export const limits = {
   headerBytes: 16 * KiB,
   /** Characters of a request id that a caller sends: a UUID or a trace id fits, a log injection does not. */
   requestIdChars: 128,
-  /** How long headers, and a whole request, may take to arrive; slower senders only hold sockets. */
+  /** Time for headers, and for a whole request, to arrive; slower senders only hold sockets. */
   headersTimeoutMs: 10_000,
   requestTimeoutMs: 60_000,
   /**
@@ -189,10 +189,10 @@ export const limits = {
   uploads: 32,
   /** Resumable uploads of one tenant, begun or complete, whose weights no adapter has taken yet. */
   uploadsKept: 32,
-  /** How long such uploads are kept after their last byte: long enough for a night and a bad connection. */
+  /** Time for which such uploads are kept after their last byte: enough for a night and a bad connection. */
   uploadKeptMs: 24 * 60 * 60 * 1000,
   /**
-   * How long stored content is kept that no database row names: over a holiday in which nobody notices a wrong
+   * Time for which stored content is kept that no database row names: over a holiday in which nobody notices a wrong
    * database.
    */
   quarantineMs: 14 * 24 * 60 * 60 * 1000,
@@ -229,13 +229,13 @@ export const limits = {
    */
   chatTemplateHeapMiB: 64,
   chatTemplateMemoryMiB: 192,
-  /** How long a template that had to be ended is refused, so that it does not hold up the tenant's other templates. */
+  /** Time for which a template that had to be ended is refused, so that it does not hold up its tenant's others. */
   chatTemplateRestMs: 60_000,
   /**
    * Conversations that wait for the template process, each with its messages. A tenant gets half of what others leave.
    */
   chatTemplatesWaiting: 256,
-  /** How long the template process may take to start, on a very slow machine. */
+  /** Longest start of the template process, on a very slow machine. */
   chatTemplateStartMs: 60_000,
   /** Parsed templates that the process keeps, and template texts that the server keeps in memory. */
   chatTemplatesKept: 64,
@@ -245,7 +245,7 @@ export const limits = {
 
   /** Merges of one tenant, failed ones included: more than any memory budget holds, and each is a row. */
   merges: 256,
-  /** How long an answer waits for a merge: proxies give up on a silent connection after 60 s. */
+  /** Longest wait of an answer for a merge: proxies give up on a silent connection after 60 s. */
   mergeWaitMs: 30_000,
   /**
    * Tokens of each short text on which merged and unmerged weights are compared: some 500 positions in all, a second's
@@ -326,9 +326,7 @@ export const limits = {
    * A trainer that says nothing for this long hangs: a step of the largest batch on the smallest share takes minutes.
    */
   trainerSilentMs: 30 * 60_000,
-  /**
-   * How long a trainer may take to write its checkpoint when it is paused, and to exit when it is done or cancelled.
-   */
+  /** Time for a trainer to write its checkpoint when it is paused, and to exit when it is done or cancelled. */
   trainerPauseMs: 60_000,
   trainerStopMs: 10_000,
 

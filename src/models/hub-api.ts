@@ -20,7 +20,7 @@ export type HubModel = {
 
 export type HubAccess = { readonly options: HubOptions; readonly fetch: typeof fetch; readonly report: FetchReport };
 
-/** A file in a repository. */
+/** A file at the top level of a repository. */
 export type HubFile = {
   readonly path: string;
   readonly bytes: number;

@@ -14,7 +14,7 @@ export type WeightBits = 4 | 8 | 16 | 32;
 
 export type EngineConfig = {
   readonly model: ModelFiles;
-  /** null keeps the file's own width (or 8 for float files). */
+  /** Bits of the weights; null keeps the file's own width, or 8 for a file of floats. */
   readonly weightBits: WeightBits | null;
   /** Bits to which decode steps round activations; prompts always use 16. A device does not round. */
   readonly decodeActivations: Activations;
@@ -24,7 +24,7 @@ export type EngineConfig = {
   readonly kvBytes?: number;
   /** Bytes of the prefix cache, in KV blocks; left out: there is none. */
   readonly prefixBytes?: number;
-  /** All flows share cached prefixes that only the base computes; left out: each flow has its own. */
+  /** All flows share cached prefixes that the base computes without adapters; left out: each flow has its own. */
   readonly sharesBasePrefixes?: boolean;
   /** Speculative decoding while few sequences run, on the processor; left out: none. */
   readonly speculates?: boolean;
@@ -49,7 +49,7 @@ export type EngineConfig = {
   readonly maxSequences: number;
   /** Tokens a sequence may hold; null takes the model's context. */
   readonly maxContext: number | null;
-  /** Prompt tokens prefilled in one step beside the decoding rows. */
+  /** Tokens of one step: on the processor of prompts or of answers, on a device of both together. */
   readonly prefillChunk: number;
   /** Bytes of adapters kept in memory; the least recently used are dropped. */
   readonly adapterBytes: number;
