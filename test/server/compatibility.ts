@@ -106,9 +106,35 @@ const parameters: Readonly<Record<string, Readonly<Record<string, unknown>>>> = 
     dry_multiplier: 0.8,
     xtc_probability: 0.5,
     typical_p: 0.5,
-    stop_sequences: ['x'],
     temprature: 0.5,
     frobnicate: 1,
+  },
+  Anthropic: {
+    system: 'Be brief.',
+    stop_sequences: ['x'],
+    thinking: { type: 'enabled', budget_tokens: 1024 },
+    container: 'c',
+    mcp_servers: [{ type: 'url', name: 'm', url: 'https://example.com' }],
+  },
+  'text-generation-inference': {
+    best_of: 2,
+    decoder_input_details: true,
+    details: true,
+    do_sample: true,
+    return_full_text: true,
+    top_n_tokens: 2,
+    truncate: 4,
+    watermark: true,
+  },
+  Ollama: {
+    num_predict: 4,
+    num_ctx: 64,
+    num_keep: 4,
+    repeat_last_n: 64,
+    mirostat_tau: 5,
+    format: 'json',
+    keep_alive: '5m',
+    think: true,
   },
 };
 
@@ -129,16 +155,29 @@ const routes: readonly Route[] = [
   },
 ];
 
+/** Fields of `/api/chat` beside `options`. */
+const besideOptions = new Set(['tools', 'tool_choice', 'format', 'keep_alive', 'think']);
+
 /** The same tool in the shapes of interfaces that have one of their own. */
 const toolsOf: Readonly<Record<string, object>> = {
   '/v1/responses': { type: 'function', name: 'f', parameters: {} },
   '/v1/messages': { name: 'f', input_schema: {} },
 };
 
+const takesTools = new Set(['/v1/chat/completions', '/v1/responses', '/v1/messages', '/api/chat']);
+
+/** A choice needs tools to choose from. */
+function toolChoiceOf(choice: unknown, url: string): object {
+  if (!takesTools.has(url)) return { tool_choice: choice };
+  const tools = [toolsOf[url] ?? parameters['OpenAI, chat and completions']!.tools].flat();
+  return { tools, tool_choice: url === '/v1/messages' ? { type: 'any' } : choice };
+}
+
 /** A parameter as the route takes it. In chats `logprobs` is a boolean, and `top_logprobs` needs it. */
 function fieldOf(name: string, value: unknown, url: string): object {
   const tool = toolsOf[url];
   if (name === 'tools' && tool !== undefined) return { tools: [tool] };
+  if (name === 'tool_choice') return toolChoiceOf(value, url);
   if (url !== '/v1/chat/completions') return { [name]: value };
   if (name === 'logprobs') return { logprobs: true };
   return name === 'top_logprobs' ? { logprobs: true, top_logprobs: value } : { [name]: value };
@@ -146,7 +185,7 @@ function fieldOf(name: string, value: unknown, url: string): object {
 
 export async function outcomeOf({ post }: TestApp, { url, body, wrap }: Route, name: string, value: unknown) {
   const field = fieldOf(name, value, url);
-  const isOption = wrap !== undefined && !(url === '/api/chat' && name === 'tools');
+  const isOption = wrap !== undefined && !(url === '/api/chat' && besideOptions.has(name));
   const answer = await post(url, { ...body, ...(isOption ? wrap(field) : field) });
   if (answer.statusCode === 200) {
     const ignored = String(answer.headers['x-ignored-parameters'] ?? '').split(', ');
@@ -163,11 +202,13 @@ export async function compatibility(testing: TestApp): Promise<string> {
   const lines = [
     '# Parameters of the generation routes and of embeddings',
     '',
-    'Made by `test/server/compatibility.test.ts`, which sends each parameter to each route with a value that asks for',
-    'something. _works_: applied. _refused_: 400 (422 on `/generate`) with its name. _ignored, named_: it changes no',
-    'text, and the header `x-ignored-parameters` names it. Parameters of `/generate` stand in `parameters`, those of',
-    '`/api/chat` in `options`, except `tools`, which each interface is sent in its own words. Null, empty and absent',
-    'are one.',
+    '`test/server/compatibility.test.ts` makes this table. It sends each parameter to each route, with a value that',
+    'differs from the default. _works_: the parameter is applied. _refused_: the answer is 400 (422 on `/generate`) and',
+    'names the parameter. _ignored, named_: the parameter changes no text, and the header `x-ignored-parameters` names',
+    'it. Parameters of `/generate` are sent in `parameters`, and those of `/api/chat` in `options` or beside it as Ollama',
+    "has them. Tools and the choice among them are sent in each interface's own form. Null, empty and absent mean the",
+    'same. Fields that a chat template has to read (`reasoning_effort`, `thinking`, `think`, ...) are refused here',
+    'because the template of this test reads none; they work with templates that do.',
   ];
   for (const [group, values] of Object.entries(parameters)) {
     const rows = [];
