@@ -203,12 +203,13 @@ export async function compatibility(testing: TestApp): Promise<string> {
     '# Parameters of the generation routes and of embeddings',
     '',
     '`test/server/compatibility.test.ts` makes this table. It sends each parameter to each route, with a value that',
-    'differs from the default. _works_: the parameter is applied. _refused_: the answer is 400 (422 on `/generate`) and',
-    'names the parameter. _ignored, named_: the parameter changes no text, and the header `x-ignored-parameters` names',
-    'it. Parameters of `/generate` are sent in `parameters`, and those of `/api/chat` in `options` or beside it as Ollama',
-    "has them. Tools and the choice among them are sent in each interface's own form. Null, empty and absent mean the",
-    'same. Fields that a chat template has to read (`reasoning_effort`, `thinking`, `think`, ...) are refused here',
-    'because the template of this test reads none; they work with templates that do.',
+    'differs from the default. _works_: the parameter is applied. _refused_: the answer is 400 (422 on `/generate`)',
+    'and names the parameter. _ignored, named_: the parameter changes no text, and the header',
+    '`x-ignored-parameters` names it. Parameters of `/generate` are sent in `parameters`, and those of `/api/chat`',
+    'in `options`, or beside it as Ollama has them. Tools and the choice among them are sent in the form of each',
+    'interface. Null, empty and absent mean the same. Fields that a chat template has to read (`reasoning_effort`,',
+    '`thinking`, `think`, ...) are refused here because the template of this test reads none; they work with',
+    'templates that do.',
   ];
   for (const [group, values] of Object.entries(parameters)) {
     const rows = [];
