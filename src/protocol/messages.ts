@@ -36,7 +36,7 @@ export type EngineConfig = {
   readonly device: string;
   /** Float type of a device's computation; null or left out: the device's default. The processor has none. */
   readonly devicePrecision?: 'float32' | 'float16' | null;
-  /** Kernels on a CUDA card; `own` by default. */
+  /** Kernels on a CUDA card; left out: `recorded`. */
   readonly deviceKernels?: 'recorded' | 'own' | 'runtime';
   /** Layout of the KV cache on a CUDA card; `rows` by default. The processor always uses blocks. */
   readonly deviceKv?: 'rows' | 'blocks';
