@@ -1,15 +1,15 @@
-// A frozen linear W [n, k] of a training graph: the way there and back, and its rows.
+// A frozen linear W [n, k] of a training graph, forward and backward, and its rows.
 //
 //     product   x [R, k] -> x Wᵀ (+ bias) [R, n]
-//     grad      dy [R, n] -> dy W [R, k], what the derivative by the input takes from W
+//     grad      dy [R, n] -> dy W [R, k], the share of W in the derivative by the input
 //
-// On the host 4 and 8 bits are multiplied by the native operators, over the very memory that serves: x and dy are
-// rounded to 16 bits a block of 32 (native/kernels/quantized_linear.c, quantized_linear_grad.c). Everywhere else floats
-// are multiplied: floats as they are, a device's 4 and 8 bits taken apart anew at each use,
+// On the host the native operators multiply weights of 4 and 8 bits in the memory that serves, and round x and dy to 16
+// bits in blocks of 32 (native/kernels/quantized_linear.c, quantized_linear_grad.c). Everything else is products of
+// floats. A device dequantises 4 and 8 bits anew at each use,
 //
 //     w = scale * (code - zero) + minimum,
 //
-// exact up to the rounding of floats, so that floats of one linear are in memory at a time.
+// exact up to the rounding of floats, so that the floats of only one linear are in memory at a time.
 
 import { hostLinear, operatorLinear, packedAttributes } from './linear.ts';
 import { isFloats, type LinearForm } from './lowered.ts';
@@ -45,7 +45,10 @@ export function frozenLinear(t: TrainingBuilder, name: string): FrozenLinear {
   };
 }
 
-/** A part of a linear without its bias, not before the tensors `first` are there. `rows` begin and end groups of 8. */
+/**
+ * Rows of a linear as one without bias, not before the tensors `first` are computed. `rows` begin and end at multiples
+ * of 8.
+ */
 export function frozenRows(t: TrainingBuilder, name: string, rows: RowRange, first: readonly string[]): FrozenLinear {
   const form = t.model.linears.get(name)!;
   if (!isNative(t, form)) {
@@ -64,7 +67,7 @@ export function frozenRows(t: TrainingBuilder, name: string, rows: RowRange, fir
   };
 }
 
-/** Rows of a linear by their numbers [S] -> float32 [S, k]. */
+/** Gathers rows of a linear by their numbers [S]: float32 [S, k]. */
 export function gatherRows(t: TrainingBuilder, name: string, indices: string): string {
   const form = t.model.linears.get(name)!;
   if (isFloats(form.bits)) {
@@ -82,13 +85,13 @@ function packedRowsOf({ model, weight }: TrainingBuilder, name: string, { first,
   return weight(`${name}.packed.${first}`, { type: 'uint8', shape: [data.length], data });
 }
 
-/** [n, k], or [k, n] where `transposed`. */
+/** A float matrix: [n, k], or [k, n] where `transposed`. */
 type FloatRows = { readonly name: string; readonly transposed: boolean };
 
 const timesRows = (t: TrainingBuilder, y: string, { name, transposed }: FloatRows): string =>
   product(t, [y, name], { transB: transposed ? 1 : 0 });
 
-/** Floats of `rows`, not before the tensors `first` are there. */
+/** The rows as floats, not before the tensors `first` are computed. */
 function floatRows(
   t: TrainingBuilder,
   name: string,
@@ -104,13 +107,13 @@ function floatRows(
   }
   const matrix = t.own(`${name}.matrix`);
   if (rows.count === form.n) return { name: matrix, transposed: true };
-  // To wait would copy it on a device for each piece.
+  // On a device, waiting would copy the matrix for each piece.
   const waiting = t.on === 'device' ? matrix : after(t, matrix, [form.k, form.n], first);
   const [start, end] = [rows.first, rows.first + rows.count].map((at) => g.integers(`at_${at}`, [at]));
   return { name: g.op('Slice', [waiting, start!, end!, g.integers('at_1', [1])]), transposed: true };
 }
 
-/** Of a device: rows by their numbers, not before the tensors `first` are there. */
+/** Gathers rows on a device by their numbers, not before the tensors `first` are computed. */
 function gatherBlocks(t: TrainingBuilder, name: string, indices: string, first: readonly string[] = []): string {
   const { g, model } = t;
   const { bits, n, k, corrected } = model.linears.get(name)!;

@@ -1,11 +1,11 @@
 // y = x Wᵀ (+ bias) for one lowered linear, x [R, k] -> y [R, n].
 //
-// On the host by a native operator (native/kernels/quantized_linear.c, float_linear.h), which also does what stands
-// around the product (native/kernels/linear.h): of the rows the first `coarse` are rounded to 8 bits a block of 32, the
-// others to 16. On a device blocks with a float minimum m are a symmetric product plus a correction, since
+// The host has a native operator (native/kernels/quantized_linear.c, float_linear.h), which also computes what stands
+// around the product (native/kernels/linear.h). It rounds blocks of 32 inputs: to 8 bits in the first `coarse` rows, to
+// 16 in the others. A device multiplies blocks with a float minimum m as a symmetric product plus a correction, since
 // w = scale * (code - zero) + m:
 //     y = x · symmetricᵀ + blockSums(x) · m,   blockSums(x) [R, k/32], m [k/32, n].
-// Exact, and a thirty-second of the product's work.
+// The correction is exact, and a thirty-second of the product's work.
 
 import type { AdapterBits } from '../core/page-sizes.ts';
 import type { GraphBuilder } from './graph-builder.ts';
@@ -16,22 +16,22 @@ import { blockSize } from './quantized.ts';
 export type LinearInGraph = {
   readonly name: string;
   readonly form: LinearForm;
-  /** int32 [1], an input of the graph: rows that are rounded to 8 bits. Left out: none; a device rounds none at all. */
+  /** int32 [1], an input of the graph: number of rows that are rounded to 8 bits; none by default, and on a device. */
   readonly coarse?: string;
 };
 
-/** Rows that a linear multiplies. What is beside them the host's operator does itself. */
+/** Rows that a linear multiplies. The host's operator also computes what the optional fields ask for. */
 export type LinearRows = {
   readonly x: string;
-  /** [k]: x is normed by its root mean square first, and multiplied by this. */
+  /** [k]: x is first divided by its root mean square and multiplied by this. */
   readonly norm?: { readonly weight: string; readonly epsilon: number };
-  /** x is gate beside up, [R, 2k]: silu(gate) * up is multiplied. */
+  /** Whether x is gate beside up, [R, 2k], and silu(gate) * up is multiplied. */
   readonly gated?: boolean;
-  /** [R, n], added to the products. */
+  /** [R, n], added to the product. */
   readonly residual?: string;
 };
 
-/** What the host's operator is told of adapters: outputs of each part, and inputs (native/kernels/linear.h). */
+/** Adapters for the host's operator: outputs of each part, bits of the values, and inputs (native/kernels/linear.h). */
 export type LinearAdapters = {
   readonly outs: readonly number[];
   readonly bits: AdapterBits;
@@ -62,16 +62,19 @@ const outputsOf = ({ outs }: LinearAdapters) => Object.fromEntries(outs.map((out
 
 const hostOperators = { 4: 'QuantizedLinear', 8: 'QuantizedLinear', 16: 'HalfLinear', 32: 'FloatLinear' } as const;
 
-/** What an operator is told of packed weights. */
+/** Attributes of operators that describe packed weights. */
 export const packedAttributes = (form: LinearForm) => {
   const { n, k, bits, halves } = form;
   return { n, k, bits, halves: Number(halves), minimums: Number(hasMinimums(form)) };
 };
 
-/** MatMulNBits' accuracy_level of float activations. */
+/** MatMulNBits' accuracy_level for float activations. */
 const accuracyOfFloats = 1;
 
-/** By ONNX Runtime's own operators, over weights in operator-form.ts's packing: of a device, and of training. */
+/**
+ * A linear by ONNX Runtime's own operators, over weights in the packing of operator-form.ts: on a device, and for
+ * training.
+ */
 export function operatorLinear(g: GraphBuilder, { name, form }: LinearInGraph, x: string, result?: string): string {
   const { bits, n, k, corrected, bias } = form;
   const biased = bias ? `${name}.bias` : '';

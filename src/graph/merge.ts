@@ -1,4 +1,4 @@
-// What an adapter adds to some rows of a linear, as a graph of its own: delta [rows, k] = b [rows, r] · a [r, k].
+// A graph of what an adapter adds to some rows of a linear: delta [rows, k] = b [rows, r] · a [r, k].
 
 import type { OnnxGraph } from '../formats/onnx.ts';
 import { createGraphBuilder } from './graph-builder.ts';

@@ -1,5 +1,5 @@
-// A lowered model in the packing of ONNX Runtime's own operators, for what has no native ones: a device, and training's
-// products of floats. Linear `<name>` [n, k] then is
+// A lowered model in the packing of ONNX Runtime's own operators, which serve where there are no native ones: on a
+// device, and for training's products of floats. Linear `<name>` [n, k] is then
 // - 4 or 8 bits: `<name>.blocks` uint8 [n, k/32, 4 * bits], `<name>.scales` float32 [n * k/32] and, if `corrected`,
 //   `<name>.minimums` float32 [k/32, n];
 // - 16 or 32 bits: `<name>.matrix` float32 [k, n], transposed.
@@ -18,10 +18,13 @@ import { blockSize } from './quantized.ts';
 
 type Parts = ReadonlyMap<string, LoweredTensor>;
 
-/** Of packed tensors: models that share one share its parts. Gone with the tensor. */
+/** Parts by packed tensor, collected with it: models that share a tensor share its parts. */
 const known = new WeakMap<LoweredTensor, Parts>();
 
-/** All else stays the very objects that `model` has. `floats`: only linears of floats change. */
+/**
+ * The model with its linears in this packing, and `model`'s own objects for all else. `floats` repacks only linears of
+ * floats.
+ */
 export function operatorForm(model: LoweredModel, which: 'all' | 'floats' = 'all'): LoweredModel {
   const weights = new Map<string, LoweredTensor>();
   for (const [name, tensor] of model.weights) {

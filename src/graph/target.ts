@@ -1,7 +1,7 @@
-// What a graph is for. The algebra is the same; a device wants other forms of it.
+// Where a graph computes. The algebra is the same, but a device wants other forms of it.
 //
-//   host     8-bit products round activations, A pages lie [8, in] as PEFT has them
-//   device   products are of floats, A pages lie [in, 8]: ONNX Runtime's operators multiply by matrices that lie so
+//   host     quantised products round activations, adapters are inputs of the linears' operators
+//   device   products are of floats, adapters have operators of their own
 
 import type { ModelShape } from '../core/base-model.ts';
 import { kvBlock } from '../core/page-sizes.ts';
@@ -10,28 +10,28 @@ export type Real = 'float32' | 'float16' | 'bfloat16';
 
 export const realBytes: Readonly<Record<Real, number>> = { float32: 4, float16: 2, bfloat16: 2 };
 
-/** Of keys and values on the processor. */
+/** Element types of the KV cache on the processor. */
 export type HostReal = Exclude<Real, 'bfloat16'>;
 
-/** Keys and values in blocks of a pool, of which each sequence has a list. */
+/** Form of a KV cache in blocks of a pool, of which each sequence has a list. */
 export type BlockForm = {
   /** Tokens of a block. */
   readonly length: number;
-  /** Whose PagedAttention reads them: the project's, or ONNX Runtime's. */
+  /** Whose PagedAttention reads the blocks: the project's, or ONNX Runtime's. */
   readonly operator: 'own' | 'runtime';
 };
 
 type Floats = {
-  /** Of weights' scales, activations, keys and values, and adapters. Logits are float32 in any case. */
+  /** Float type of weights' scales, activations, KV cache and adapters. Logits are always float32. */
   readonly real: Real;
-  /** The device has the project's own operators: GroupedLora, GatedSilu. */
+  /** Whether the device has the project's own operators: GroupedLora, GatedSilu. */
   readonly hasOperators?: boolean;
 };
 
 export type GraphTarget = Floats &
   (
     | { readonly on: 'host'; readonly blocks: BlockForm }
-    /** Without blocks keys and values lie in rows of a pool, whole contexts side by side. */
+    /** Without blocks, the KV cache lies in rows of a pool, one whole context behind another. */
     | { readonly on: 'device'; readonly blocks?: BlockForm }
   );
 
@@ -40,7 +40,10 @@ export const hostTarget = {
   blocks: { length: kvBlock, operator: 'own' },
 } as const satisfies GraphTarget;
 
-/** Of `blocks` blocks. The project's operator wants a block's keys transposed, ONNX Runtime's wants heads inside. */
+/**
+ * Shapes of a layer's pools with `blocks` blocks. The project's operator reads keys transposed, ONNX Runtime's reads
+ * heads inside tokens.
+ */
 export function poolShapes(
   { length, operator }: BlockForm,
   { kvHeads, headDim }: Pick<ModelShape, 'kvHeads' | 'headDim'>,
