@@ -1,4 +1,4 @@
-// The driver's functions as they are given, and memory that launches on one stream share.
+// Holds the driver's functions as they were handed in, and memory that launches on one stream share.
 #include "cuda.h"
 #include "export.h"
 #include <stdatomic.h>
@@ -29,7 +29,7 @@ const char *launch(CudaKernel kernel, Stream stream, unsigned blocks, unsigned t
   return code == 0 ? NULL : "CUDA refused to launch a kernel";
 }
 
-/** Of sessions, each of which has a stream of its own; runs take turns. */
+/** Most streams: each session may have one of its own. Runs on one stream take turns, so they share its memory. */
 enum { STREAMS_MAX = 256 };
 typedef struct {
   Stream stream;
@@ -42,7 +42,8 @@ static atomic_flag busy = ATOMIC_FLAG_INIT;
 
 static void *space_in(Space *space, Workspace which, size_t bytes) {
   if (space->bytes[which] >= bytes) return (void *)(uintptr_t)space->address[which];
-  // What was smaller stays, since recorded runs go on with it. Twice what is asked for: all that stays is less than the last.
+  // The smaller memory is kept, since recorded runs go on with it. Doubling keeps all that is kept below the size of
+  // the last.
   size_t taken = 2 * bytes;
   uint64_t address = 0;
   if (driver.allocate(&address, taken) != 0 || driver.clear(address, 0, taken, space->stream) != 0) return NULL;
@@ -59,7 +60,7 @@ void *workspace(Stream stream, Workspace which, size_t bytes) {
   for (size_t i = 0; i < space_count && space == NULL; i++) {
     if (spaces[i].stream == stream) space = &spaces[i];
   }
-  // A stream that went leaves its place to the next one at its address.
+  // A stream that was destroyed leaves its place to the next one at the same address.
   if (space == NULL && space_count < STREAMS_MAX) {
     space = &spaces[space_count++];
     space->stream = stream;

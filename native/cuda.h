@@ -1,27 +1,27 @@
-// Kernels on an NVIDIA card: what operators need of CUDA's driver. The driver's functions and the compiled kernels come
-// from outside (src/runtime/cuda-kernels.ts), so that this library is linked with nothing of CUDA.
+// Kernels on an NVIDIA card: what operators need of CUDA's driver. The driver's functions and the compiled kernels are
+// handed in from outside (src/runtime/cuda-kernels.ts), so this library is linked with nothing of CUDA.
 #ifndef CUDA_H
 #define CUDA_H
 #include "operator.h"
 
-/** By the names of native/cuda/; 0 where there is none. */
+/** Kernels, in the order in which src/runtime/cuda-kernels.ts loads them. */
 typedef enum { GROUPED_LORA, GROUPED_LORA_UNALIGNED, GATED_SILU, SEND_ROWS, CUDA_KERNELS } CudaKernel;
 
-/** Where what a device computes in order is queued. */
+/** A queue of work that a device computes in order. */
 typedef void *Stream;
 Stream stream_of(const Call *);
 
-/** One parameter, by value. Null, or what is wrong. */
+/** Launches a kernel with one parameter, passed by value. Returns null, or what is wrong. */
 const char *launch(CudaKernel, Stream, unsigned blocks, unsigned threads, unsigned shared_bytes, void *parameter);
 
-/** What workspaces are for; each its own memory. */
+/** Purposes of workspaces, each with memory of its own. */
 typedef enum { INNER_PRODUCTS, COUNTERS, SENDING, WORKSPACES } Workspace;
 
-/** Memory of a stream for one launch after another, made of zeros when it is new. Null where there is none. */
+/** Memory of a stream that its launches use one after another, zeroed when it is new. Null where there is none left. */
 void *workspace(Stream, Workspace, size_t bytes);
 
 
-/** As it is given to `lorikeet_use_cuda`, an address each. */
+/** The addresses that `lorikeet_use_cuda` is given, in this order. */
 typedef struct {
   int (*launch)(void *kernel, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned shared, Stream, void **, void **);
   int (*allocate)(uint64_t *address, size_t);
@@ -39,7 +39,7 @@ typedef struct {
   int (*destroy_graph)(void *graph);
   int (*destroy_executable)(void *executable);
   void *context;
-  /** Of every session. */
+  /** The stream of all sessions. */
   Stream stream;
   void *kernels[CUDA_KERNELS];
 } Driver;

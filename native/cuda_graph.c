@@ -1,5 +1,5 @@
-// Runs of a session recorded as a graph of the card's, and replayed: hundreds of launches become one. A recorded run
-// reads and writes the very addresses that it was recorded with; what changes from run to run is copied there first.
+// Records runs of a session as a graph on the card and replays them: hundreds of launches become one. A recorded run
+// reads and writes the addresses that it was recorded with; data that change from run to run are copied there first.
 #include "cuda.h"
 #include "export.h"
 #include <string.h>
@@ -18,7 +18,7 @@ static const char *run_session(OrtApi api, void *session, void *options, void *b
   return message;
 }
 
-/** A run's small inputs and outputs: on the card one behind another, each kind in one piece on the processor. */
+/** A run's small inputs and outputs: one behind another on the card, each kind in one piece on the processor. */
 typedef struct {
   uint64_t address;
   const void *inputs;
@@ -33,7 +33,7 @@ static const char *send(const Exchange *memory) {
   return code == 0 ? NULL : "inputs could not be copied to the card";
 }
 
-/** Waits for what was started, too. */
+/** Copies outputs back; also waits for the end of what was started. */
 static const char *fetch(const Exchange *memory) {
   if (memory->output_bytes > 0) {
     const uint64_t at = memory->address + memory->input_bytes;
@@ -67,7 +67,7 @@ EXPORT const char *lorikeet_record(OrtApi api, void *session, void *options, voi
   int code = driver.end_capture(driver.stream, &graph);
   if (wrong != NULL) return wrong;
   if (code != 0 || graph == NULL) return "the run does something that cannot be recorded";
-  // What ran on another stream would be in no graph.
+  // Work that ran on another stream is in no graph.
   size_t nodes = 0;
   if (driver.nodes(graph, NULL, &nodes) != 0 || nodes == 0) {
     driver.destroy_graph(graph);
@@ -78,7 +78,7 @@ EXPORT const char *lorikeet_record(OrtApi api, void *session, void *options, voi
   return code == 0 ? NULL : "the recorded run cannot be made ready";
 }
 
-/** Null, or what is wrong. Waits for the end. */
+/** Replays a recorded run and waits for its end. Returns null, or what is wrong. */
 EXPORT const char *lorikeet_replay(void *executable, uint64_t address, const void *inputs, size_t input_bytes,
                                    void *outputs, size_t output_bytes) {
   const Exchange memory = {address, inputs, input_bytes, outputs, output_bytes};

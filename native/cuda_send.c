@@ -1,12 +1,12 @@
-// Rows of pools: straight from the processor's memory, one copy and one launch that puts each where it belongs; and from
-// one place on the card to another.
+// Sends rows of pools from the processor's memory, by one copy and one launch that puts each row in its place; and
+// copies rows on the card.
 #include "cuda.h"
 #include "export.h"
 #include <string.h>
 
 enum { THREADS = 256, ELEMENTS_OF_BLOCK = 2048, ALIGNMENT = 16 };
 
-/** In the order of native/cuda/send-rows.cu. */
+/** In the order of `SendRows` in native/cuda/send-rows.cu. */
 typedef struct {
   const void *from;
   const void *to;
@@ -14,13 +14,13 @@ typedef struct {
 } Job;
 
 /**
- * @param places addresses of the card's 16-bit numbers
+ * @param places addresses of 16-bit numbers on the card
  * @param data half floats, [count, elements]
  * @return null, or what is wrong; waits for the end
  */
 EXPORT const char *lorikeet_send(const uint64_t *places, size_t count, const void *data, size_t elements) {
   const size_t bytes = sizeof(uint16_t) * count * elements;
-  // Addresses first; the rows behind them begin where eight numbers can be loaded at once.
+  // Addresses come first; the rows behind them begin where eight numbers can be loaded at once.
   const size_t listed = sizeof *places * count, list = (listed + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
   if (count == 0 || elements == 0) return NULL;
   if (driver.use_context(driver.context) != 0) return "the card's context cannot be used";
@@ -37,8 +37,8 @@ EXPORT const char *lorikeet_send(const uint64_t *places, size_t count, const voi
 }
 
 /**
- * @param from addresses on the card, and `to` as many, none of which overlap
- * @return null, or what is wrong; what is queued afterwards finds them copied
+ * @param from addresses on the card, as many as in `to`; no two places overlap
+ * @return null, or what is wrong; work that is queued afterwards finds the copies
  */
 EXPORT const char *lorikeet_copy(const uint64_t *from, const uint64_t *to, size_t count, size_t bytes) {
   if (driver.use_context(driver.context) != 0) return "the card's context cannot be used";

@@ -1,4 +1,4 @@
-// How a function is made visible to who loads the library.
+// How a function is made visible to programs that load the library.
 #ifndef EXPORT_H
 #define EXPORT_H
 

@@ -3,7 +3,7 @@
 
 enum { THREADS = 256, ALIGNMENT = 16 };
 
-/** In the order of native/cuda/gated-silu.cu. */
+/** In the order of `GatedSilu` in native/cuda/gated-silu.cu. */
 typedef struct {
   const void *x;
   void *y;

@@ -5,12 +5,12 @@
 //   11 groups int32 [G, 20]: rows that read the same pages, see native/cuda/grouped-lora.cu
 #include "cuda.h"
 
-/** Some for each multiprocessor of a large card. */
+/** Blocks that keep a large card busy: some for each multiprocessor. */
 enum { BUSY_BLOCKS = 1024 };
 enum { X, BASE, PAGES, SHARES, GAIN, FIRST_A, PARTS_MAX = 3, GROUPS = FIRST_A + 2 * PARTS_MAX };
 enum { RANKS = 8, TILE = 16, THREADS = 128, BLOCK_OUTPUTS = 256, TILES_MAX = 8, SHARED_BYTES_MAX = 48 << 10, ALIGNMENT = 16 };
 
-/** In the order of native/cuda/grouped-lora.cu. */
+/** In the order of `GroupedLora` in native/cuda/grouped-lora.cu. */
 typedef struct {
   const void *x, *base, *gain;
   void *y;
@@ -24,7 +24,7 @@ typedef struct {
   int parts;
   int32_t out[PARTS_MAX];
   int is_aligned;
-  /** Blocks of a group, each of which computes 256 outputs. */
+  /** Blocks for each group where each computes 256 outputs. */
   int64_t tiles;
 } Sizes;
 
@@ -34,7 +34,7 @@ static const char *open_lora(const Node *node, void *state) {
   return sizes->parts < 1 || sizes->parts > PARTS_MAX ? "GroupedLora has 1 to 3 parts" : NULL;
 }
 
-/** Once a node: the pools' shapes never change. */
+/** Called once for each node: the pools' shapes never change. */
 static void measure(const Call *call, Sizes *sizes, int64_t in) {
   int is_aligned = in % 8 == 0;
   int64_t tiles = 0;
@@ -48,7 +48,10 @@ static void measure(const Call *call, Sizes *sizes, int64_t in) {
   sizes->tiles = tiles;
 }
 
-/** Blocks take more outputs where groups alone keep the card busy: what they all do before they begin is done less often. */
+/**
+ * Gives each block more outputs where groups alone keep the card busy, so that work which every block does first is
+ * done less often.
+ */
 static void share_out(Job *job, const Sizes *sizes) {
   const int64_t tiles = sizes->tiles * job->group_count / BUSY_BLOCKS;
   job->tiles = tiles < 1 ? 1 : tiles > TILES_MAX ? TILES_MAX : (int32_t)tiles;
@@ -65,7 +68,7 @@ static const char *run_lora(const Call *call, void *state) {
   }
   if (sizes->tiles == 0) measure(call, sizes, x.dims[1]);
   const int64_t rows = x.dims[0], most = pages.dims[1], group_count = groups.dims[0];
-  // By the number of inputs alone, since it decides a row's bits.
+  // Depends on the number of inputs alone, since it decides a row's bits.
   const int64_t span = x.dims[1] > 4096 ? 1024 : 512, spans = (x.dims[1] + span - 1) / span;
   size_t shared = sizeof(float) * (size_t)TILE * (size_t)(most * RANKS + 4);
   if (shared < sizeof(float) * 4 * TILE * RANKS) shared = sizeof(float) * 4 * TILE * RANKS;

@@ -1,4 +1,5 @@
-// The library's one function: its operators for this processor. Knows the variants, not what they compute.
+// The library's one function, which lists its operators for this processor. Knows the variants, and not what they
+// compute.
 #include "export.h"
 #include "operator.h"
 #include "processor.h"
@@ -35,19 +36,19 @@ static Operator *const singles[] = {
     NULL,
 };
 
-/** Null: the processor. */
+/** Whether an operator is of a provider; null stands for the processor's. */
 static int is_of(const Operator *op, const char *provider) {
   if (op->provider == NULL || provider == NULL) return op->provider == provider;
   return strcmp(op->provider, provider) == 0;
 }
 
 /**
- * Operators, as ONNX Runtime takes them.
- * @param provider whose; null: the processor's
- * @param name of a variant; null or empty: the fastest that runs here
- * @param chosen the variant's name
- * @param operators at least `capacity` places
- * @return how many there are; 0: no such variant runs here, or too few places
+ * Lists operators in the form that ONNX Runtime takes.
+ * @param provider null for the processor's
+ * @param name of a variant; null or empty for the fastest that runs here
+ * @param chosen is set to the variant's name
+ * @param operators room for `capacity` operators
+ * @return their number; 0 where the variant does not run here, or `capacity` is too small
  */
 EXPORT size_t lorikeet_operators(const char *provider, const char *name, const char **chosen, OrtCustomOp **operators, size_t capacity) {
   int any = name == NULL || name[0] == 0;

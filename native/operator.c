@@ -1,4 +1,4 @@
-// Between an Operator and ONNX Runtime: the functions that it calls, and those of its API that operators use.
+// Connects an Operator to ONNX Runtime: the functions that the runtime calls, and those of its API that operators use.
 #include "operator.h"
 #include <stdlib.h>
 

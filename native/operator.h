@@ -1,10 +1,13 @@
-// What an operator is written with: it declares its inputs and outputs, reads its attributes once a node (`open`), and
-// computes (`run`). Everything that ONNX Runtime wants beside that is in operator.c.
+// What operators are written with: an operator declares its inputs and outputs, reads its attributes once for each node
+// (`open`), and computes (`run`). operator.c does all else that ONNX Runtime wants.
 #ifndef OPERATOR_H
 #define OPERATOR_H
 #include "ort.h"
 
-/** Files in kernels/ are compiled once a variant of the processor; their external names end in the variant's. */
+/**
+ * Files in kernels/ are compiled once for each variant of the processor; their external names end in the variant's
+ * name.
+ */
 #ifdef VARIANT_NAME
 #define JOIN(name, variant) name##_##variant
 #define EXPAND(name, variant) JOIN(name, variant)
@@ -13,19 +16,19 @@
 
 typedef struct {
   ElementType type;
-  /** May be left out; `input` and `output` are null then. */
+  /** Whether it may be left out; `input` and `output` give null then. */
   int optional;
-  /** On a device: lies in the processor's memory all the same. */
+  /** Whether it lies in the processor's memory even on a device. */
   int on_host;
 } Port;
 
-/** While a node is made. */
+/** A node that is being made. */
 typedef struct {
   OrtApi api;
   void *info;
 } Node;
 
-/** While a node runs. */
+/** A run of a node. */
 typedef struct {
   OrtApi api;
   void *context;
@@ -34,27 +37,30 @@ typedef struct {
 enum { PORTS_MAX = 16, DIMENSIONS_MAX = 8 };
 
 typedef struct Operator {
-  /** First, since ONNX Runtime knows an operator by it. */
+  /** Must be first, since ONNX Runtime is given its address. */
   OrtCustomOp ort;
   const char *name;
-  /** Null: the processor. */
+  /** Execution provider; null for the processor's. */
   const char *provider;
   Port inputs[PORTS_MAX], outputs[PORTS_MAX];
-  /** Bytes of what `open` fills for a node, zeroed before. */
+  /** Bytes of the state that `open` fills for a node, zeroed before. */
   size_t state;
-  /** Null where there is nothing to read. Both return null, or what is wrong (a constant). */
+  /** Reads attributes; null where there are none. `open` and `run` return null, or what is wrong (a constant). */
   const char *(*open)(const Node *, void *state);
   const char *(*run)(const Call *, void *state);
-  /** Outputs that take an input's memory, which nobody else may read; null: none. Returns how many pairs there are. */
+  /**
+   * Gives outputs that take the memory of an input, which nothing else may read, and returns the number of pairs; null
+   * for none.
+   */
   size_t (*aliases)(int **inputs, int **outputs);
-  /** Of what the state holds; null where it holds nothing. */
+  /** Releases what the state holds; null where it holds nothing. */
   void (*close)(void *state);
 } Operator;
 
-/** Fills in what ONNX Runtime calls. */
+/** Fills in the functions that ONNX Runtime calls. */
 void complete_operator(Operator *);
 
-/** An integer of a node; `otherwise` where it has none of that name. */
+/** An integer attribute of a node; `otherwise` where the node has none of that name. */
 int64_t int_attribute(const Node *, const char *name, int64_t otherwise);
 float float_attribute(const Node *, const char *name, float otherwise);
 
@@ -66,7 +72,7 @@ typedef struct {
 /** An input's elements; null where it is left out. */
 const void *input(const Call *, size_t index);
 Shape input_shape(const Call *, size_t index);
-/** An output's elements, once its shape is said; null where it is left out or has no memory. */
+/** Sets an output's shape and gives its elements; null where it is left out or has no memory. */
 void *output(const Call *, size_t index, Shape);
 
 /** Runs `part(work, i)` for all i below `count` on the session's threads, in any order. */

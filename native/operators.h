@@ -1,5 +1,5 @@
-// Every operator, a line each. KERNEL: a file of kernels/, compiled once a variant of the processor. SINGLE: a file of
-// this folder. Included where a list of them is wanted.
+// All operators, one in each line. KERNEL: a file of kernels/, compiled once for each variant of the processor. SINGLE:
+// a file of this folder. Included wherever a list of operators is needed.
 #ifndef SINGLE
 #define SINGLE(name)
 #endif

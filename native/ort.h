@@ -1,5 +1,6 @@
-// What the operators use of ONNX Runtime's C API (onnxruntime_c_api.h). The API is a table of function pointers whose
-// order is ABI and only ever grows; so is the order of an operator's own functions. So no header of it is needed.
+// The parts of ONNX Runtime's C API (onnxruntime_c_api.h) that operators use. The API is a table of function pointers
+// whose order is ABI and which only grows, and so is the struct of an operator's functions, so none of its headers is
+// needed.
 #ifndef ORT_H
 #define ORT_H
 #include <stddef.h>
@@ -28,14 +29,14 @@ enum {
   CONTEXT_PARALLEL_FOR = 274,
 };
 
-/** Null where all went well. */
+/** Null for success. */
 typedef void *OrtStatus;
 enum { ORT_FAIL = 1, ORT_INVALID_ARGUMENT = 2 };
 
 /** ONNXTensorElementDataType */
 typedef enum { FLOAT32 = 1, UINT8 = 2, INT32 = 6, INT64 = 7, FLOAT16 = 10 } ElementType;
 
-/** The version of the API whose table and struct these are. */
+/** Version of the API that this table and this struct belong to. */
 enum { ORT_API_VERSION = 24 };
 
 typedef struct OrtCustomOp OrtCustomOp;
@@ -64,7 +65,7 @@ struct OrtCustomOp {
   void *infer_shapes;
   int (*start_version)(const OrtCustomOp *);
   int (*end_version)(const OrtCustomOp *);
-  /** Outputs that may take an input's memory once nobody else reads that. */
+  /** Outputs that may take an input's memory after its last use. */
   size_t (*may_inplace)(int **inputs, int **outputs);
   void (*release_may_inplace)(int *inputs, int *outputs);
   size_t (*aliases)(int **inputs, int **outputs);

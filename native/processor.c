@@ -1,4 +1,4 @@
-// Asks the processor itself on x86, and the system on ARM, where a program may not.
+// Asks the processor itself on x86, and the system on ARM, where a program may not ask the processor.
 #include "processor.h"
 
 #if defined(__x86_64__)
@@ -7,7 +7,7 @@
 
 static int bit(uint32_t word, int at) { return (word >> at) & 1; }
 
-/** XCR0: which registers the system saves. */
+/** XCR0: the registers that the system saves. */
 static uint32_t saved_registers(void) {
   uint32_t low, high;
   __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
@@ -36,7 +36,7 @@ int has_dotprod(void) { return 0; }
 #include <sys/auxv.h>
 int has_dotprod(void) { return (getauxval(AT_HWCAP) >> 20) & 1; }
 #else
-/** Every Mac with this processor has them. */
+/** Every Mac with an ARM processor has dot products. */
 int has_dotprod(void) { return 1; }
 #endif
 int has_avx2(void) { return 0; }

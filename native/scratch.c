@@ -1,4 +1,4 @@
-// A few places for buffers, each taken and given by one exchange of a pointer.
+// A few places for buffers; a buffer is taken and given back by one exchange of a pointer.
 #include "scratch.h"
 #include <stdatomic.h>
 #include <stdint.h>
@@ -12,12 +12,14 @@ typedef struct {
   size_t bytes;
 } Header;
 
-/** Of small buffers, and of large ones: a run that wants little does not take what another run needs. */
+/**
+ * Small buffers and large ones apart, so that a run that needs little does not take a large buffer from another run.
+ */
 static _Atomic(void *) places[2][PLACES];
 
 static _Atomic(void *) *places_of(size_t bytes) { return places[bytes > LARGE]; }
 
-/** A quarter more, so that sizes that grow slowly do not ask for each. */
+/** A quarter more, so that sizes that grow slowly do not allocate each time. */
 static size_t padded(size_t bytes) { return bytes + bytes / 4; }
 
 static Header *header_of(void *scratch) { return (Header *)scratch - 1; }

@@ -1,11 +1,11 @@
-// What a kernel uses of the card beside plain C++: numbers of 16 bits, matrix units, loads that say how they are used.
-// Compiled before each kernel, at start, for the card that is there (compute capability 8.0 or newer). Where there is no
-// card a file of the tests stands in its place. REAL_BFLOAT16: 16-bit numbers are bfloat16, else float16.
+// What kernels use of the card beside plain C++: 16-bit numbers, matrix units, loads with cache hints. Compiled before
+// each kernel at the start, for the present card (compute capability 8.0 or newer). Without a card, a file of the tests
+// takes its place. With REAL_BFLOAT16, 16-bit numbers are bfloat16, otherwise float16.
 
 typedef unsigned short Real;
 typedef unsigned int Bits;
 
-/** Eight 16-bit numbers; the first in the low half of x. */
+/** Eight 16-bit numbers; the first is the low half of x. */
 struct __align__(16) Eight {
   Bits x, y, z, w;
 };
@@ -20,14 +20,14 @@ __device__ inline float to_float(Real value) {
 #endif
 }
 
-/** Of a half float, whatever the card's own numbers are. */
+/** The value of a half float, whichever type `Real` is. */
 __device__ inline float half_to_float(unsigned short half) {
   float result;
   asm("cvt.f32.f16 %0, %1;" : "=f"(result) : "h"(half));
   return result;
 }
 
-/** To the nearest, to even. */
+/** Rounds to the nearest, ties to even. */
 __device__ inline Real to_real(float value) {
   Real result;
 #ifdef REAL_BFLOAT16
@@ -38,7 +38,7 @@ __device__ inline Real to_real(float value) {
   return result;
 }
 
-/** A float with 10 bits of mantissa, as its bits; exact for whatever was a 16-bit number. */
+/** A float with 10 bits of mantissa, as its bits; exact for values that were 16-bit numbers. */
 __device__ inline Bits to_tf32(float value) {
   Bits result;
   asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(result) : "f"(value));
@@ -73,7 +73,7 @@ __device__ inline void multiply_tf32(float (&d)[4], const Bits (&a)[4], const Bi
                : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 }
 
-/** Read once: it does not push anything out of the first cache. */
+/** Loads data that are read once, without displacing others from the first-level cache. */
 __device__ inline Eight load_streamed(const Real *from) {
   Eight value;
   asm volatile("ld.global.nc.L1::no_allocate.v4.u32 {%0,%1,%2,%3}, [%4];"
@@ -82,7 +82,7 @@ __device__ inline Eight load_streamed(const Real *from) {
   return value;
 }
 
-/** What other blocks of the same launch wrote. */
+/** Loads what other blocks of the same launch wrote. */
 __device__ inline float load_shared_by_blocks(const float *from) {
   float value;
   asm volatile("ld.global.cg.f32 %0, [%1];" : "=f"(value) : "l"(from) : "memory");
@@ -95,7 +95,7 @@ __device__ inline unsigned load_acquired(const unsigned *from) {
   return value;
 }
 
-/** While another block has work to do that this one waits for. */
+/** Called while this block waits for the work of another. */
 __device__ inline void pause() { __nanosleep(40); }
 
 template <typename T> __device__ inline T *dynamic_shared() {

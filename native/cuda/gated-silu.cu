@@ -1,4 +1,5 @@
-// GatedSilu: SiLU(gate) * up, side by side in one row: x [rows, 2 * width] -> y [rows, width]. A thread takes 8 values.
+// GatedSilu: SiLU(gate) * up, with both side by side in a row: x [rows, 2 * width] -> y [rows, width]. A thread takes 8
+// values.
 
 struct GatedSilu {
   const Real *x;

@@ -1,27 +1,29 @@
-// GroupedLora: y = base [* gain] + sum over a row's pages of share * (x Aᵀ) B, all parts of a joined linear in one launch.
+// GroupedLora: y = base [* gain] + sum over a row's pages of share * (x Aᵀ) B, all parts of a joined linear in one
+// launch.
 //
 //   x [rows, in], base, y [rows, width], a [slots, 8, in], b [slots, 8, out]: 16-bit; sums and inner products: float32
 //
-// Rows come in groups of up to 16 that read the same pages, so that a page is read once a group. Blocks take tickets:
+// Rows come in groups of up to 16 that read the same pages, so that a page is read once for each group. Blocks take
+// tickets:
 //
 //   first   shrink   (group, page, part, span of inputs) -> inner [row, part, page, span, 8]
 //   then    expand   (group, part, 256 outputs)          waits for its group's shrinks, sums spans, multiplies with B
 //
-// A block waits for lower tickets alone, whose blocks are running or done, so every order of blocks ends. The last block
-// to leave makes the counters zero for the next launch. B's first pages are loaded before the wait.
+// A block waits only for lower tickets, whose blocks are running or done, so every order of blocks ends. The last block
+// to leave zeroes the counters for the next launch. B's first pages are loaded before the wait.
 //
-// Bits of a row depend on nothing but itself: spans are cut by `in` alone and summed in order, its place in a group is a
-// row of the matrix units' operand, and rows of other adapters are in other groups.
+// A row's bits depend on nothing but the row: spans are cut by `in` alone and summed in order, the row's place in a
+// group is a row of the matrix units' operand, and rows of other adapters are in other groups.
 
 struct GroupedLoraGroup {
-  /** Of each of its rows. */
+  /** Pages that each of its rows reads. */
   int pages;
   int rows;
   int unused[2];
   int row[16];
 };
 
-/** 24 pointers and sizes, in the order of native/cuda/grouped-lora.c. */
+/** In the order of `Job` in native/grouped_lora_cuda.c. */
 struct GroupedLora {
   const Real *x, *base, *gain;
   Real *y;
@@ -30,18 +32,18 @@ struct GroupedLora {
   const GroupedLoraGroup *groups;
   const Real *a[3], *b[3];
   float *inner;
-  /** Tickets taken, blocks that left, then shrinks done by group. */
+  /** Tickets taken, blocks that left, then shrinks done for each group. */
   unsigned *counters;
   int out[3], parts, in, width;
-  /** Most pages of a row. */
+  /** Pages of the row with the most. */
   int most;
   int group_count;
   /** Inputs of a span, and spans of all inputs. */
   int span, spans;
-  /** Elements from a row's gains to the next one's: 0 where all rows have the same. */
+  /** Elements from one row's gains to the next one's; 0 where all rows have the same gains. */
   int gain_stride;
   int shrinks, blocks_of_group;
-  /** Times 256 outputs of a block: only as many as still leave the card's multiprocessors busy. */
+  /** A block's outputs divided by 256: only so many that the card's multiprocessors stay busy. */
   int tiles;
 };
 
@@ -49,7 +51,7 @@ enum { RANKS = 8, TILE = 16, THREADS = 128, WARPS = 4, WARP_OUTPUTS = 64, BLOCK_
 
 __device__ inline int smaller(int a, int b) { return a < b ? a : b; }
 
-/** Eight elements from `from` on, of which `count` are there; the others are 0. */
+/** Eight elements from `from` on, of which `count` exist; the others are 0. */
 template <bool ALIGNED, bool STREAMED = false> __device__ inline Eight load_eight(const Real *from, int count) {
   Eight value = {0, 0, 0, 0};
   if constexpr (ALIGNED) return count <= 0 ? value : STREAMED ? load_streamed(from) : *(const Eight *)from;
@@ -85,7 +87,7 @@ template <bool ALIGNED> __device__ void shrink(const GroupedLora &job, int ticke
   const int row = threadIdx.x / RANKS, rank = threadIdx.x % RANKS;
   const float share = row < group.rows ? job.shares[group.row[row] * job.most + page] : 0;
   float sums[4] = {0, 0, 0, 0};
-  // A thread takes 8 inputs of every 32: which of them meet in one step of the matrix units makes no difference.
+  // A thread takes 8 of every 32 inputs: which of them meet in one step of the matrix units makes no difference.
 #pragma unroll 4
   for (int k = span * job.span + warp * 32; k < end; k += WARPS * 32) {
     const int at = k + q * 8, left = end - at;
@@ -109,7 +111,7 @@ template <bool ALIGNED> __device__ void shrink(const GroupedLora &job, int ticke
   if (threadIdx.x == 0) atomicAdd(&job.counters[2 + entry / job.most], 1u);
 }
 
-/** share * inner product of a group's rows, [TILE, stride], in shared memory. */
+/** Gathers share * inner products of a group's rows, [TILE, stride], in shared memory. */
 __device__ inline void gather_inner(const GroupedLora &job, const GroupedLoraGroup &group, int part, float *inner, int stride) {
   const int ranks = group.pages * RANKS;
   for (int i = threadIdx.x; i < TILE * ranks; i += THREADS) {
@@ -118,7 +120,7 @@ __device__ inline void gather_inner(const GroupedLora &job, const GroupedLoraGro
     if (at < group.rows) {
       const size_t place = ((size_t)group.row[at] * job.parts + part) * job.most + column / RANKS;
       const float *from = job.inner + place * job.spans * RANKS + column % RANKS;
-      // Loads first, so that they wait for memory together; then sums in order.
+      // All loads come first, so that they wait for memory together; then the sums, in order.
       for (int first = 0; first < job.spans; first += 8) {
         float each[8];
 #pragma unroll
@@ -131,7 +133,7 @@ __device__ inline void gather_inner(const GroupedLora &job, const GroupedLoraGro
   }
 }
 
-/** y of one row's 8 outputs. */
+/** Computes y for 8 outputs of one row. */
 template <bool ALIGNED>
 __device__ inline void finish(const GroupedLora &job, int row, size_t output, const Eight &base, const float (&added)[8], int count) {
   const size_t at = (size_t)row * job.width + output;
@@ -149,7 +151,7 @@ __device__ inline void finish(const GroupedLora &job, int row, size_t output, co
     for (int i = 0; i < smaller(count, 8); i++) job.y[at + i] = (Real)(pairs[i / 2] >> (i % 2 * 16));
 }
 
-/** A part's share of a group's blocks. */
+/** Blocks of each group that compute a part. */
 __device__ inline int blocks_of(const GroupedLora &job, int part) {
   const int outputs = BLOCK_OUTPUTS * job.tiles;
   return (job.out[part] + outputs - 1) / outputs;
@@ -169,7 +171,7 @@ template <bool ALIGNED> __device__ void expand(const GroupedLora &job, int ticke
   const int start = block * job.tiles * BLOCK_OUTPUTS + warp * WARP_OUTPUTS;
   const int *slots = job.pages + group.row[0] * job.most;
 
-  // What is loaded ahead: ranks q and q + 4 of a page, 8 outputs each; page after page, tile after tile.
+  // Loads ahead: ranks q and q + 4 of a page, 8 outputs each; page after page, tile after tile.
   int next_page = 0, next_column = start;
   const int end = smaller(out, start + job.tiles * BLOCK_OUTPUTS);
   const auto load_next = [&](Eight &low, Eight &high) {
@@ -199,7 +201,7 @@ template <bool ALIGNED> __device__ void expand(const GroupedLora &job, int ticke
   const bool has_row[2] = {g < group.rows, g + 8 < group.rows};
   int turn = 0;
   for (int column = start; column < end; column += BLOCK_OUTPUTS) {
-    // Column g of the j-th product is output 8 g + j: a thread has 16 neighbouring outputs of two rows.
+    // Column g of the j-th product is output 8 g + j, so a thread has 16 neighbouring outputs of two rows.
     const int output = column + q * 16;
     Eight base[2][2];
 #pragma unroll
@@ -211,7 +213,7 @@ template <bool ALIGNED> __device__ void expand(const GroupedLora &job, int ticke
     for (int page = 0; page < pages; page++) {
       const float *at = inner + g * stride + page * RANKS + q;
       const float values[4] = {at[0], at[8 * stride], at[4], at[8 * stride + 4]};
-      // Twice 10 bits: inner products lose nothing that counts.
+      // Two parts of 10 bits each keep all of an inner product that matters.
       Bits whole[4], rest[4];
 #pragma unroll
       for (int v = 0; v < 4; v++) {
@@ -220,7 +222,7 @@ template <bool ALIGNED> __device__ void expand(const GroupedLora &job, int ticke
       }
 #pragma unroll
       for (int i = 0; i < AHEAD; i++) {
-        // Which buffer is known where the code is made: an index that is not would put them into slow memory.
+        // The buffer is known at compile time: a variable index would put the buffers into slow local memory.
         if (turn != i) continue;
 #pragma unroll
         for (int j = 0; j < 8; j++) {
@@ -257,7 +259,7 @@ template <bool ALIGNED> __device__ inline void grouped_lora_block(const GroupedL
   for (int i = threadIdx.x; i < 2 + job.group_count; i += THREADS) job.counters[i] = 0;
 }
 
-/** Every `in` and `out` a multiple of 8, and all memory at addresses of 16 bytes. */
+/** For `in` and `out` that are multiples of 8, with all memory at multiples of 16 bytes. */
 extern "C" __global__ void __launch_bounds__(THREADS, 4) grouped_lora(const GroupedLora job) {
   grouped_lora_block<true>(job);
 }

@@ -1,8 +1,8 @@
-// What came from the processor as half floats, [places, elements], to as many places of the card's memory.
+// Writes rows of half floats [places, elements], which came from the processor, to places in the card's memory.
 
 struct SendRows {
   const unsigned short *from;
-  /** Of each place's first element. */
+  /** Address of each place's first element. */
   Real *const *to;
   long long elements;
 };
@@ -21,7 +21,7 @@ extern "C" __global__ void __launch_bounds__(256) send_rows(const SendRows job) 
   const unsigned short *from = job.from + place * job.elements;
   Real *to = job.to[place];
   if (((unsigned long long)from | (unsigned long long)to) % 16 == 0 && first + 2048 <= job.elements) {
-    // A thread takes eight at once.
+    // A thread takes eight elements at once.
     const unsigned short *read = from + first + 8 * threadIdx.x;
     Eight value = *(const Eight *)read;
 #ifdef REAL_BFLOAT16

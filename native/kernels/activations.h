@@ -1,19 +1,22 @@
-// Rows of floats rounded to 8 or 16 bits, a scale a block of 32: x = scale * code, |code| <= 127 or 32767.
+// Rows of floats rounded to 8 or 16 bits, with a scale for each block of 32: x = scale * code,
+// code
+// <= 127 or 32767.
 //
-// Beside the codes goes scale * (sum of the codes), by which a product takes the weights' minimums: so an activation's
-// rounding error counts times the whole weight, not times its code. A row's codes depend on nothing but the row.
+// Beside the codes stands scale * (sum of the codes), with which a product takes the weights' minimums: so an
+// activation's rounding error counts times the whole weight instead of its code alone. A row's codes depend on nothing
+// but the row.
 #ifndef ACTIVATIONS_H
 #define ACTIVATIONS_H
 #include "vector.h"
 
 typedef struct {
-  /** int8 or int16 [rows, k]; of 16 bits in pairs (see vector.h) */
+  /** int8 or int16 [rows, k]; 16-bit codes are in pairs (see vector.h). */
   void *codes;
   /** [rows, k / 32] */
   float *scales, *sums;
 } Activations;
 
-/** Bytes for `rows`, a multiple of 64. */
+/** Bytes for `rows` rows, a multiple of 64. */
 INLINE size_t activation_bytes(size_t rows, size_t k, int bits) {
   return (rows * k * (size_t)bits / 8 + rows * (k / BLOCK) * 8 + 63 + 64) / 64 * 64;
 }
@@ -25,8 +28,8 @@ INLINE Activations activations_in(void *memory, size_t rows, size_t k, int bits)
 }
 
 /**
- * What a code stands for; `inverse` makes codes of floats. A block with an infinity or no number in it has no number as
- * its scale and zeros as codes, so that all products of its row are no numbers.
+ * The value of one code; `inverse` turns floats into codes. A block that holds an infinity or a NaN gets a NaN as its
+ * scale and zeros as codes, so that all products of its row are NaN.
  */
 INLINE float rounding_scale(const float *x, float most, float *inverse) {
   uint32_t largest = 0;
@@ -43,7 +46,11 @@ INLINE float rounding_scale(const float *x, float most, float *inverse) {
   return is_number ? size / most : size - size;
 }
 
-/** To the nearest whole number, ties to even, of |v| < 2^22: the low bits of the sum. */
+/**
+ * The nearest whole number of v, ties to even, for
+ * v
+ * < 2^22: the low bits of the sum.
+ */
 INLINE int32_t nearest(float v) {
   float shifted = v + 12582912.0f;
   int32_t bits;
@@ -51,7 +58,7 @@ INLINE int32_t nearest(float v) {
   return bits - 0x4b400000;
 }
 
-/** Row `row` of x, k floats. */
+/** Rounds row `row` of x, k floats. */
 INLINE void round_row(const float *x, size_t k, int bits, size_t row, Activations a) {
   size_t blocks = k / BLOCK;
   for (size_t b = 0; b < blocks; b++) {

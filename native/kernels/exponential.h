@@ -1,9 +1,9 @@
-// exp(x) of a float without a table or a branch, so that a compiler makes vectors of a loop over it.
+// exp(x) of a float without a table or a branch, so that compilers can vectorise a loop over it.
 //
 //   exp(x) = 2^n * e^r,  n = round(x / ln 2),  |r| <= ln 2 / 2,  e^r by a polynomial (Cephes' expf)
 //
-// Relative error below 2e-7; from -87 down the result stays the smallest normal float, from 88 up it stays large and
-// finite. No number stays no number.
+// The relative error is below 2e-7. From -87 down the result stays the smallest normal float, from 88 up it stays large
+// and finite. NaN gives NaN.
 #ifndef EXPONENTIAL_H
 #define EXPONENTIAL_H
 #include <stdint.h>

@@ -1,4 +1,4 @@
-// FloatLinear: a linear of floats, float_linear.h.
+// FloatLinear: a linear of floats (float_linear.h).
 #define OPERATOR FloatLinear
 #define OPERATOR_NAME "FloatLinear"
 #include "float_linear.h"

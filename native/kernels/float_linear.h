@@ -1,8 +1,8 @@
-// A linear (see linear.h) with W packed as [ceil(n / 8), k, 8], 8 outputs side by side, of floats or half floats: an
-// operator a type of stored weight (STORED_IS_HALF, OPERATOR). All sums are of floats.
+// A linear (see linear.h) with W packed as [ceil(n / 8), k, 8], 8 outputs side by side, of floats or half floats: one
+// operator for each type of stored weight (STORED_IS_HALF, OPERATOR). All sums are of floats.
 //
-// The sum over k goes in stretches of 64, each from zero, in the order of k: the same for each row and output, whatever
-// else is computed. So a row's bits depend on nothing but the row and the weights.
+// The sum over k is made of stretches of 64, each from zero, in the order of k: the same for each row and output,
+// whatever else is computed. So a row's bits depend on nothing but the row and the weights.
 #include "linear.h"
 
 #ifdef STORED_IS_HALF
@@ -21,11 +21,11 @@ typedef struct {
   Linear linear;
   const Stored *w;
   size_t groups_a_part, group_parts, rows_a_part;
-  /** Parts of the product; behind them stand the pieces of `shrink_lora`. */
+  /** Parts of the product; the pieces of `shrink_lora` are numbered behind them. */
   size_t parts;
 } Work;
 
-/** Rows [row, row + count) of `width` groups from g on, both constants. */
+/** Rows [row, row + count) of `width` groups from g on; `count` and `width` are constants. */
 INLINE void tile(const Work *w, size_t g, size_t row, const int count, const int width) {
   const float *of_rows = w->linear.x;
   const Outputs to = w->linear.to;
@@ -52,7 +52,7 @@ INLINE void tile(const Work *w, size_t g, size_t row, const int count, const int
   }
 }
 
-/** Few rows take several groups at once: one chain of sums waits for itself. */
+/** Computes part `i`. Few rows take several groups at once, since a single chain of sums would wait for itself. */
 static void part(void *data, size_t i) {
   const Work *w = data;
   if (i >= w->parts) {

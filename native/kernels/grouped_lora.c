@@ -1,25 +1,26 @@
-// What adapters add to the rows of a linear, straight from the pools of rank pages (see linear.h for the linear itself).
+// What adapters add to the rows of a linear, computed on the pools of rank pages in place (see linear.h for the linear).
 //
 //   y [R, out] = y * gain + sum over the row's pages p of  share_p * (x A_pᵀ) B_p  + bias + residual
 //
-// of the rows that have pages; all others are whole when their product is. Parts (q, k, v ...) lie side by side in y.
+// for the rows that have pages or a gain; all others are finished with their product. Parts (q, k, v ...) lie side by
+// side in y.
 //
-// A page has 8 ranks at most. Its values lie as they are read: 32 of each rank in A, and 64 of each in B, side by side.
+// A page has up to 8 ranks. Its values lie in the order of reading: 32 of each rank in A, and 64 in B, side by side.
 //
 //   16 bits  half floats [width / block, 8, block]
-//    8 bits  half floats [8] and 24 spare ones; codes of a byte [width / block, 8, block]: value = scale * code. Scales
-//            of A and B are multiplied into x Aᵀ.
+//    8 bits  half floats [8], the scales, and 24 spare ones; codes of a byte [width / block, 8, block]. A value is
+//            scale * code. The scales of A and B are multiplied into x Aᵀ.
 //
-// Ranks end at the first whose first value in A, or scale, is no number: a part that the adapter leaves alone, or a rank
-// that only pads, is never read. What fills a block up is zeros.
+// Ranks end before the first one whose first value in A, or whose scale, is no number: a part that the adapter leaves
+// alone, or a rank that only pads, is never read. A last block is filled up with zeros.
 //
-// Rows with the same pages are a group, which reads them once. Two sweeps share out pieces of every group: `shrink`
-// makes the inner products x Aᵀ, one for each page and rank, while the product itself is made; then `expand` multiplies
+// Rows with the same pages form a group, which reads them once. Two sweeps share out pieces of every group: `shrink`
+// computes the inner products x Aᵀ, one for each page and rank, beside the product itself; then `expand` multiplies
 // them with B.
 //
-// A row's bits depend on its own values alone: an inner product is summed along `in` in one order, an output along the
-// row's pages and their ranks; a tile computes more rows or more columns at once, each in its own registers. So neither
-// company nor the number of threads changes them, and no row is ever multiplied with a page that is not its own.
+// A row's bits depend on its own values alone. An inner product is summed along `in` in one order, an output along the
+// row's pages and their ranks; a tile computes more rows or columns at once, each in its own registers. So neither
+// other rows nor the number of threads changes them, and no row is ever multiplied with a page that is not its own.
 #include "grouped_lora.h"
 #include "lanes.h"
 
@@ -36,7 +37,7 @@ static const uint16_t *b_page(const Lora *lora, const LoraPart *part, int32_t pa
   return part->b + (size_t)page * page_elements(part->out, B_BLOCK, lora->bits);
 }
 
-/** Ranks of a page in a part: 0 where the adapter leaves the part alone. */
+/** Ranks of a page in a part; 0 where the adapter leaves the part alone. */
 static size_t ranks_of(const Lora *lora, const LoraPart *part, int32_t page) {
   if (page < 0) return 0;
   const uint16_t *first = a_page(lora, part, page);
@@ -45,7 +46,7 @@ static size_t ranks_of(const Lora *lora, const LoraPart *part, int32_t page) {
   return ranks;
 }
 
-/** What a rank's codes are multiplied with, A's and B's together. */
+/** The factor of a rank's inner product: A's scale times B's, or 1 at 16 bits. */
 static float scale_of(const Lora *lora, const LoraPart *part, int32_t page, size_t rank) {
   if (lora->bits == 16) return 1;
   return half_value(a_page(lora, part, page)[rank]) * half_value(b_page(lora, part, page)[rank]);
@@ -60,7 +61,7 @@ static const float *gains_of(const Lora *lora, size_t row) {
   return lora->gain ? lora->gain + (size_t)lora->gain_of[row] * lora->out : NULL;
 }
 
-/** `count` columns of a row, whose products have all that adapters add: the bias, then the residual. */
+/** Adds bias and residual to `count` columns of a row, after all that adapters add. */
 static void finish(const Lora *lora, size_t row, size_t column, size_t count) {
   float *y = lora->y + row * lora->out + column;
   for (size_t i = 0; lora->bias && i < count; i++) y[i] += lora->bias[column + i];
@@ -75,7 +76,7 @@ static float value_of(const uint16_t *page, int bits, size_t place) {
   return bits == 16 ? half_value(page[place]) : (float)((const int8_t *)(page + HEADER))[place];
 }
 
-/** One row and one part, as the formula says it. */
+/** One row and one part, written as in the formula. */
 static void reference(const Lora *lora, size_t row, const LoraPart *part) {
   const float *x = lora->x + row * lora->in, *gains = gains_of(lora, row);
   float *y = lora->y + row * lora->out + part->first;
@@ -118,13 +119,13 @@ void VARIANT(expand_lora)(void *data, size_t row) {
 
 #else
 
-/** Rows of a piece: as many as leave a page's conversion to floats little beside its products. */
+/** Rows and columns of a piece: so many rows that converting a page to floats takes little beside its products. */
 enum { PIECE_ROWS = 16, PIECE_COLUMNS = B_BLOCK };
 
-/** Splits of a sweep: more than threads, so that one that is late takes fewer. */
+/** Splits of a sweep: more than threads, so that a late thread takes fewer. */
 enum { SPLITS = 16 };
 
-/** Products that one thread makes before others are awake. */
+/** Products that one thread computes alone, in less time than others need to wake. */
 enum { ALONE = 32768 };
 
 static float *inner_of(const Lora *lora, size_t part, size_t place) {
@@ -140,7 +141,7 @@ INLINE Lanes values_of(const int bits, const uint16_t *page, size_t place) {
   return bits == 16 ? lanes_halves(page + place) : lanes_codes((const int8_t *)(page + HEADER) + place);
 }
 
-/** Inner products of `rows` rows and `ranks` ranks: both constants, so that all sums are registers. */
+/** Inner products of `rows` rows and `ranks` ranks; both are constants, so that all sums are in registers. */
 INLINE void dots(const int bits, const size_t rows, const size_t ranks, const float *const *x, const uint16_t *a,
                  size_t rank, size_t in, float *const *inner) {
   Lanes sums[4][RANKS];
@@ -163,7 +164,7 @@ INLINE void dots(const int bits, const size_t rows, const size_t ranks, const fl
   }
 }
 
-/** All ranks of a page, `most` of them at once. */
+/** Inner products of all ranks of a page, `most` of them at once. */
 INLINE void dots_of_page(const int bits, const size_t rows, const size_t most, size_t ranks, const float *const *x,
                          const uint16_t *a, size_t in, float *const *inner) {
   float *to[4];
@@ -177,7 +178,7 @@ INLINE void dots_of_page(const int bits, const size_t rows, const size_t most, s
   }
 }
 
-/** x Aᵀ of a group's rows, one page and one part, times what each row takes of it. */
+/** Computes x Aᵀ of a group's rows for one page and one part, times each row's share of it. */
 INLINE void shrink_as(const int bits, const Lora *lora, const LoraGroup *group, size_t part_index, size_t column) {
   const LoraPart *part = &lora->part[part_index];
   int32_t page = pages_of(lora, lora->order[group->first])[column];
@@ -197,7 +198,7 @@ INLINE void shrink_as(const int bits, const Lora *lora, const LoraGroup *group, 
   for (; r < group->rows; r++) dots_of_page(bits, 1, 8, ranks, x + r, a, lora->in, inner + r);
   for (r = 0; r < group->rows; r++) {
     float share = lora->shares[lora->order[group->first + r] * lora->columns + column];
-    // Of nothing nothing is taken, whatever the product overflows to.
+    // A share of 0 takes nothing, even where the product overflows.
     for (size_t j = 0; j < ranks; j++) {
       inner[r][j] = share == 0 ? 0 : share * (scale_of(lora, part, page, j) * inner[r][j]);
     }
@@ -209,7 +210,10 @@ static void shrink(const Lora *lora, const LoraGroup *group, size_t part, size_t
   else shrink_as(8, lora, group, part, column);
 }
 
-/** `count` columns of y, at most `vectors` registers of them; `rows` and `vectors` are constants. */
+/**
+ * Adds the products with B to `count` columns of y, at most `vectors` registers of them; `rows` and `vectors` are
+ * constants.
+ */
 INLINE void add_products(const int bits, const size_t rows, const size_t vectors, const Lora *lora,
                          const LoraGroup *group, const size_t *order, size_t part_index, const float *const *inner,
                          size_t column, size_t count) {
@@ -251,7 +255,10 @@ INLINE void add_products(const int bits, const size_t rows, const size_t vectors
   }
 }
 
-/** All columns of a block, `most` registers of them at once; what is left over, none in real sizes, one at a time. */
+/**
+ * All columns of a block, `most` registers of them at once; left-over columns, of which real sizes have none, by single
+ * registers.
+ */
 INLINE void add_block(const int bits, const size_t rows, const size_t most, const Lora *lora, const LoraGroup *group,
                       const size_t *order, size_t part, const float *const *inner, size_t column, size_t count) {
   const size_t vectors = most < B_BLOCK / LANES ? most : B_BLOCK / LANES;
@@ -266,7 +273,7 @@ INLINE void add_block(const int bits, const size_t rows, const size_t most, cons
   }
 }
 
-/** `count` columns of a row to which no page adds. */
+/** Finishes `count` columns of a row to which no page adds. */
 static void finish_product(const Lora *lora, size_t row, size_t column, size_t count) {
   const float *gains = gains_of(lora, row);
   float *y = lora->y + row * lora->out + column;
@@ -274,7 +281,7 @@ static void finish_product(const Lora *lora, size_t row, size_t column, size_t c
   finish(lora, row, column, count);
 }
 
-/** The inner products of a group's rows times B, added to a block of the part's columns. */
+/** Multiplies the inner products of a group's rows with B, and adds them to a block of the part's columns. */
 INLINE void expand_as(const int bits, const Lora *lora, const LoraGroup *group, size_t part_index, size_t block) {
   const LoraPart *part = &lora->part[part_index];
   size_t column = block * PIECE_COLUMNS;
@@ -302,7 +309,7 @@ static void expand(const Lora *lora, const LoraGroup *group, size_t part, size_t
   else expand_as(8, lora, group, part, block);
 }
 
-/** Pieces of work are numbered by group, then by part, then by page or block of columns. */
+/** Computes one piece. Pieces are numbered by group, then by part, then by page or block of columns. */
 typedef void Piece(const Lora *, const LoraGroup *, size_t part, size_t index);
 
 static void sweep(const Lora *lora, size_t split, size_t splits, size_t length, Piece *piece) {
@@ -334,7 +341,9 @@ static int has_pages(const Lora *lora, size_t row) {
   return 0;
 }
 
-/** Orders the rows that need anything, and groups them. Rows mostly come in order, so each is inserted from behind. */
+/**
+ * Orders the rows with pages or a gain, and groups them. Rows mostly come in order, so each is inserted from the end.
+ */
 static void group_rows(Lora *lora) {
   size_t count = 0;
   for (size_t row = 0; row < lora->rows; row++) {

@@ -1,5 +1,5 @@
-// A few floats at a time, as many as a register of this variant holds: what kernels with their own loops are written
-// in. Each lane is a sum of its own, and `lanes_sum` adds them in one order, so a result depends on the values alone.
+// A few floats at a time, as many as a register of this variant holds, for kernels with their own loops. Each lane is a
+// sum of its own, and `lanes_sum` adds the lanes in one order, so a result depends on the values alone.
 #ifndef LANES_H
 #define LANES_H
 #include <stddef.h>
@@ -21,7 +21,7 @@ static inline float half_value(uint16_t half) {
   return value;
 }
 
-/** Before a loop of few, known turns whose values are to stay in registers. */
+/** Unrolls a loop with a small constant count, whose values are to stay in registers. */
 #if defined(__clang__)
 #define UNROLL _Pragma("clang loop unroll(full)")
 #else
@@ -29,7 +29,7 @@ static inline float half_value(uint16_t half) {
 #endif
 
 #if defined(REFERENCE)
-// The variant for any processor has no registers that are known.
+// The plain variant has no registers of known width.
 
 #elif defined(__AVX512F__)
 #include <immintrin.h>
@@ -93,7 +93,7 @@ static inline float lanes_sum(Lanes value) { return vaddvq_f32(value); }
 #endif
 
 #if !defined(REFERENCE)
-/** The first `count` values, and zeros. */
+/** Loads the first `count` values; the others are zeros. */
 static inline Lanes lanes_load_some(const float *from, size_t count) {
   float values[LANES] = {0};
   memcpy(values, from, count * sizeof *values);

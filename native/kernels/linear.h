@@ -1,4 +1,4 @@
-// A linear with all that stands around its product in a decoder, so that a layer is few operators:
+// A linear with everything around its product in a decoder, so that a layer takes few operators:
 //
 //   x' = x                                      [R, k]
 //        x / sqrt(mean(x²) + epsilon) * norm    with `norm` [k]
@@ -8,10 +8,10 @@
 //   1 weights  of the linear's own packing        4 norm      float32 [k]        7 shares   float32 [R, C]
 //   2 coarse   int32 [1], of QuantizedLinear      5 residual  float32 [R, n]     8 gain     float32 [G, n]
 //   3 bias     float32 [n]                        6 pages     int32 [R, C]       9 gain_of  int32 [R]
-//   10 and on  float16 [slots, ...] of pages of A and of B, for each part of y that adapters know apart: `out0`, `out1`
-//              and `out2` outputs; `adapter_bits` a value, 16 or 8
+//   10 and on  float16 [slots, ...]: pages of A and of B for each part of y that has adapters of its own; parts have
+//              `out0`, `out1` and `out2` outputs, and values of `adapter_bits` bits, 16 or 8
 //
-// All but x and the weights may be left out. Rows are prepared one by one, in one order of their values: their bits
+// All but x and the weights may be left out. Each row is prepared by itself, in one order of its values, so its bits
 // depend on nothing else.
 #ifndef LINEAR_H
 #define LINEAR_H
@@ -24,27 +24,29 @@
 
 enum { X = 0, WEIGHTS, COARSE, BIAS, NORM, RESIDUAL, ADAPTERS };
 
-/** Of each node. */
+/** Attributes of a node. */
 typedef struct {
   size_t n, k, parts, outs[PARTS_MAX];
   int gated, adapter_bits;
   float epsilon;
 } LinearNode;
 
-/** Where products go. Tiles keep a copy of their own: what they store could be any of this, for all a compiler knows. */
+/**
+ * Where products go. Tiles work on a copy, since for all that a compiler knows their stores could change this struct.
+ */
 typedef struct {
   size_t n;
   const float *bias, *residual;
-  /** See Lora: such a row's products are stored as they are. */
+  /** See Lora: products of such rows are stored without additions. */
   const uint8_t *adapted;
   float *y;
 } Outputs;
 
-/** Of one call. */
+/** State of one call. */
 typedef struct {
   LinearNode node;
   size_t rows;
-  /** As it came, and prepared: the same where there is nothing to do. */
+  /** The input as given, and as prepared; both are the same where nothing has to be prepared. */
   const float *given, *norm;
   float *prepared;
   const float *x;
@@ -58,7 +60,7 @@ typedef struct {
       {INT32, .optional = 1}, {FLOAT16, .optional = 1}, {FLOAT16, .optional = 1}, {FLOAT16, .optional = 1},             \
       {FLOAT16, .optional = 1}, {FLOAT16, .optional = 1}, {FLOAT16, .optional = 1}
 
-/** Of a node's attributes; what is wrong with them, or null. */
+/** Reads a node's attributes. Returns null, or what is wrong with them. */
 INLINE const char *read_linear_node(const Node *node, LinearNode *linear) {
   *linear = (LinearNode){
       .n = (size_t)int_attribute(node, "n", 0),
@@ -77,7 +79,7 @@ INLINE const char *read_linear_node(const Node *node, LinearNode *linear) {
   return linear->n == 0 || linear->k == 0 ? "weights must be [n, k]" : NULL;
 }
 
-/** Of a call's inputs; what is wrong with them, or null. Makes y. */
+/** Reads a call's inputs and makes y. Returns null, or what is wrong with them. */
 INLINE const char *read_linear(const Call *call, const LinearNode *node, Linear *l) {
   Shape x = input_shape(call, X), norm = input_shape(call, NORM), residual = input_shape(call, RESIDUAL);
   size_t width = node->gated ? 2 * node->k : node->k;
@@ -103,7 +105,7 @@ INLINE const char *read_linear(const Call *call, const LinearNode *node, Linear 
 
 INLINE int is_prepared(const Linear *l) { return l->norm != NULL || l->node.gated; }
 
-/** Bytes that `place_linear` wants, a multiple of 64. */
+/** Bytes that `place_linear` needs, a multiple of 64. */
 INLINE size_t linear_bytes(const Linear *l) {
   size_t x = is_prepared(l) ? (l->rows * l->node.k * sizeof(float) + 63) / 64 * 64 : 0;
   return x + VARIANT(lora_bytes)(&l->lora);
@@ -123,7 +125,7 @@ INLINE void place_linear(Linear *l, void *memory) {
   l->to.adapted = l->lora.adapted;
 }
 
-/** The sum of squares: 32 sums side by side, and what is left over. */
+/** The sum of squares: 32 sums side by side, and one of what is left over. */
 INLINE float sum_of_squares(const float *x, size_t k) {
   Floats sums[4] = {zero_floats(), zero_floats(), zero_floats(), zero_floats()};
   size_t i = 0;
@@ -139,7 +141,7 @@ INLINE float sum_of_squares(const float *x, size_t k) {
   return parts[0] + parts[1] + (parts[2] + parts[3]) + rest;
 }
 
-/** Row `row` of x'. */
+/** Prepares row `row` of x'. */
 INLINE const float *prepare_row(const Linear *l, size_t row) {
   size_t k = l->node.k;
   if (!is_prepared(l)) return l->given + row * k;
@@ -155,7 +157,7 @@ INLINE const float *prepare_row(const Linear *l, size_t row) {
   return to;
 }
 
-/** Values that one thread prepares before others are awake. */
+/** Values that one thread prepares alone, in less time than others need to wake. */
 enum { ALONE_VALUES = 8192 };
 
 /** Calls `prepare(work, row)` for all rows. */
@@ -164,17 +166,20 @@ INLINE void prepare_rows(const Call *call, const Linear *l, void (*prepare)(void
   else for (size_t row = 0; row < l->rows; row++) prepare(work, row);
 }
 
-/** Before the products of these outputs are made: what is added to them is far away. */
+/** Called before the products of these outputs are made, since the residual is far away in memory. */
 INLINE void prefetch_outputs(const Outputs *to, size_t row, size_t g) {
   if (to->residual) prefetch(to->residual + row * to->n + g * LANES);
 }
 
-/** Whether nothing is added to products of any row, `groups` groups of them whole. */
+/** Whether nothing is added to products of any row, and `groups` groups of outputs are whole. */
 INLINE int is_plain(const Outputs *to, size_t g, size_t groups) {
   return to->adapted == NULL && to->bias == NULL && to->residual == NULL && (g + groups) * LANES <= to->n;
 }
 
-/** Outputs [g * LANES, ...) of a row, as many as there are. What adapters add comes before the bias. */
+/**
+ * Stores outputs [g * LANES, ...) of a row, as many as exist. Adapted rows get bias and residual later, after the
+ * adapters.
+ */
 INLINE void store_outputs(const Outputs *to, size_t row, size_t g, Floats sum) {
   size_t from = g * LANES, at = row * to->n + from;
   const int is_last = to->adapted == NULL || !to->adapted[row];

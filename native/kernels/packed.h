@@ -4,7 +4,7 @@
 //
 // Scales and minimums are half floats where those hold them exactly, and floats otherwise. Codes of 4 bits are 0 to 15
 // and always have minimums; codes of 8 bits are signed. Outputs past n are zeros. All of a group's blocks lie side by
-// side: a product reads memory in one order.
+// side, so a product reads memory in order.
 #ifndef PACKED_H
 #define PACKED_H
 #include "../operator.h"
@@ -25,7 +25,7 @@ INLINE size_t block_bytes(Format f) { return codes_at(f) + (size_t)f.bits * 32; 
 INLINE Floats load_scales(const uint8_t *p, Format f) {
   return f.halves ? load_halves(p) : load_floats((const float *)(const void *)p);
 }
-/** Codes of a block in 16 bits (see vector.h). */
+/** Widens a block's codes to 16 bits (see vector.h). */
 INLINE void widen_codes(const uint8_t *block, Format f, int16_t *to) {
   if (f.bits == 4) widen_4(block + codes_at(f), to);
   else widen_8(block + codes_at(f), to);
@@ -33,7 +33,7 @@ INLINE void widen_codes(const uint8_t *block, Format f, int16_t *to) {
 INLINE size_t groups_of(const Packed *p) { return (p->n + LANES - 1) / LANES; }
 INLINE size_t group_bytes(const Packed *p) { return p->k / BLOCK * block_bytes(p->format); }
 
-/** Of a node's attributes; what is wrong with them, or null. */
+/** Reads a node's attributes. Returns null, or what is wrong with them. */
 INLINE const char *read_packed(const Node *node, Packed *p) {
   p->n = (size_t)int_attribute(node, "n", 0);
   p->k = (size_t)int_attribute(node, "k", 0);

@@ -1,4 +1,4 @@
-// PagedAttention over keys and values in half floats: paged_attention.h.
+// PagedAttention over keys and values in half floats (paged_attention.h).
 #define STORED_IS_HALF
 #define OPERATOR PagedAttention
 #define OPERATOR_NAME "PagedAttention"

@@ -17,17 +17,19 @@
 //                                                       multiplied with it
 //   -> out       float32 [T, heads * D]
 //
-// A sequence's positions are cut into splits of a fixed length. Each split has its own maximum, sum and weighted values,
-// which are combined in the order of positions. So a token's sums have the same order however many tokens, sequences or
-// threads there are and however its prompt was cut; that splits may be computed apart keeps all threads busy where a
-// single sequence decodes. Heads of a group are computed together: its keys and values are read and widened once.
+// A sequence's positions are cut into splits of a fixed length. Each split has its own maximum, sum and weighted
+// values, which are combined in the order of positions. So a token's sums have the same order however many tokens,
+// sequences or threads there are, and however its prompt was cut. Splits may be computed apart, which keeps all threads
+// busy where a single sequence decodes. Heads of a group are computed together, so that their keys and values are read
+// and widened once.
 #include "../operator.h"
 #include "../scratch.h"
 #include "exponential.h"
 #include <math.h>
 #include <string.h>
 
-// A product and its sum in one rounding, where the processor has that: the compiler's choice is the same everywhere here.
+// Contracts a product and its sum into one rounding where the processor can; the compiler chooses alike everywhere
+// here.
 #ifdef __clang__
 #pragma STDC FP_CONTRACT ON
 #endif
@@ -35,7 +37,7 @@
 #ifdef STORED_IS_HALF
 typedef _Float16 Stored;
 #define STORED FLOAT16
-/** The nearest half float; beyond the largest one, that. What is no number stays none. */
+/** The nearest half float; values beyond the largest become the largest. NaN stays NaN. */
 static inline Stored stored(float x) { return (Stored)(x > 65504.0f ? 65504.0f : x < -65504.0f ? -65504.0f : x); }
 #else
 typedef float Stored;
@@ -43,7 +45,9 @@ typedef float Stored;
 static inline Stored stored(float x) { return x; }
 #endif
 
-/** Positions of a split, queries of a tile; a block is a multiple of COLUMNS. */
+/**
+ * Positions of a split, queries of a tile, and positions that are computed at once; a block is a multiple of COLUMNS.
+ */
 enum { SPLIT = 256, TILE = 16, COLUMNS = 32 };
 
 typedef struct {
@@ -60,13 +64,13 @@ typedef struct {
   size_t tokens, sequences, most, block, dim, turning;
   /** Rotated and scaled queries, [T, heads, D]. */
   float *q;
-  /** Sequence of a token, and first token and sequence of a tile. */
+  /** The sequence of each token. */
   int32_t *sequence_of;
   size_t tiles;
   struct Tile {
     int32_t sequence, first, count;
   } *tile;
-  /** Splits of each item are items of their own: their results, [tiles, kvHeads, splits, group, 2 + D]. */
+  /** Results of splits that are computed apart, [tiles, kvHeads, splits, group, 2 + D]. */
   float *partial;
   size_t splits;
 } Work;
@@ -76,7 +80,7 @@ static size_t width(const Work *w) {
   return (size_t)(w->attributes->heads + 2 * w->attributes->kv_heads) * w->dim;
 }
 
-/** One head with its norm, if any, and its position in it, times `factor`. */
+/** Norms one head where the model does, rotates it to its position, and multiplies it by `factor`. */
 static void rotate(const Work *w, const float *x, const float *norm, size_t position, float factor, float *y) {
   size_t dim = w->dim, half = w->turning / 2;
   float normed[dim];
@@ -95,13 +99,13 @@ static void rotate(const Work *w, const float *x, const float *norm, size_t posi
   for (size_t i = w->turning; i < dim; i++) y[i] = normed[i] * factor;
 }
 
-/** The block's part of a group of heads: keys [D, block] or values [block, D]. */
+/** A block's part for a group of heads: keys [D, block] or values [block, D]. */
 static Stored *block_of(const Work *w, Stored *pool, int32_t sequence, size_t position, size_t g) {
   int32_t block = w->table[(size_t)sequence * w->most + position / w->block];
   return pool + ((size_t)block * (size_t)w->attributes->kv_heads + g) * w->dim * w->block;
 }
 
-/** Rotates a token's query; rotates and stores its keys and values. */
+/** Rotates a token's query; rotates its keys and stores its keys and values. */
 static void store(void *data, size_t token) {
   Work *w = data;
   size_t heads = (size_t)w->attributes->heads, kv_heads = (size_t)w->attributes->kv_heads, dim = w->dim;
@@ -127,7 +131,7 @@ typedef struct {
   float *most, *sum, *values;
 } Partial;
 
-/** Takes the result of the next split into that of those before it. */
+/** Adds the result of the next split to that of all before it. */
 static void combine(Partial all, Partial next, size_t dim) {
   if (*next.sum == 0) return;
   float most = *all.most > *next.most ? *all.most : *next.most;
@@ -142,7 +146,7 @@ static void emit(const Work *w, size_t token, size_t head, Partial all) {
   for (size_t d = 0; d < w->dim; d++) out[d] = all.values[d] / *all.sum;
 }
 
-/** Which positions the row sees, and its query. Rows of a tile are tokens, and heads of the group in each. */
+/** The positions that a row sees, and its query. Rows of a tile are its tokens, and in each the heads of the group. */
 static void row_of(const Work *w, const struct Tile *tile, size_t g, size_t row, const float **q, size_t *from,
                    size_t *to) {
   size_t heads = (size_t)w->attributes->heads, of_group = group(w);
@@ -154,7 +158,7 @@ static void row_of(const Work *w, const struct Tile *tile, size_t g, size_t row,
 }
 
 #ifdef REFERENCE
-/** All positions of each row of a tile, in plain loops. */
+/** Attends with each row of a tile over all its positions, in plain loops. */
 static void attend_tile(void *data, size_t item) {
   const Work *w = data;
   size_t kv_heads = (size_t)w->attributes->kv_heads, of_group = group(w), dim = w->dim, g = item % kv_heads;
@@ -181,13 +185,13 @@ static void attend_tile(void *data, size_t item) {
   }
 }
 
-/** Nothing is cut: one processor's order is the order of positions. */
+/** The reference does not cut positions: it sums in their order. */
 static const char *attend_all(const Call *call, Work *w) {
   in_parallel(call, w->tiles * (size_t)w->attributes->kv_heads, attend_tile, w);
   return NULL;
 }
 #else
-/** Floats of a register, as far as a variant has them so wide. */
+/** Floats of a register in this variant. */
 #if defined(__AVX512F__)
 enum { LANES = 16 };
 #elif defined(__AVX2__)
@@ -210,12 +214,15 @@ static inline Lanes loaded(const float *from) {
 }
 static inline void kept(float *to, Lanes lanes) { memcpy(to, &lanes, sizeof lanes); }
 
-/** Rows (a query's head each) that read a key together, and registers of as many columns of keys or numbers of a value. */
+/**
+ * Rows (one head of a query each) that read a key together, and registers for COLUMNS positions of keys or numbers of a
+ * value.
+ */
 enum { TOGETHER = 3, REGISTERS = COLUMNS / LANES };
 
 /**
  * scores[r][j] = q[r] . keys[:, j] of `count` rows and COLUMNS positions.
- * @param next the keys that are read after these: their lines are asked for meanwhile
+ * @param next keys that are read after these and prefetched meanwhile
  */
 static inline __attribute__((always_inline)) void score_columns(const float *const *q, size_t count, const Stored *keys,
                                                                 const Stored *next, size_t dim, size_t block,
@@ -236,7 +243,7 @@ static inline __attribute__((always_inline)) void score_columns(const float *con
   }
 }
 
-/** sums[r] += weights[r][j] * values[j], of `count` rows, positions below `to` and COLUMNS numbers of each value. */
+/** sums[r] += weights[r][j] * values[j], for `count` rows, positions below `to` and COLUMNS numbers of each value. */
 static inline __attribute__((always_inline)) void weigh_columns(const float (*weights)[SPLIT], size_t count, size_t at,
                                                                 size_t to, const Stored *values, const Stored *next,
                                                                 size_t dim, float *const *result, size_t from) {
@@ -274,7 +281,10 @@ static void weigh(const float (*weights)[SPLIT], size_t count, size_t at, size_t
   }
 }
 
-/** One split of up to TOGETHER rows; row r sees positions [from[r], to[r]). The sum is 0 where it sees none. */
+/**
+ * Attends with up to TOGETHER rows over one split; row r sees positions [from[r], to[r]). Its sum is 0 where it sees
+ * none.
+ */
 static void attend_split(const Work *w, int32_t sequence, size_t g, size_t split, const float *const *q, size_t count,
                          const size_t *from, const size_t *to, const Partial *result) {
   float scores[TOGETHER][SPLIT];
@@ -306,12 +316,12 @@ static void attend_split(const Work *w, int32_t sequence, size_t g, size_t split
     for (size_t j = low; cap > 0 && j < high; j++) {
       scores[r][j] = cap * (1.0f - 2.0f / (exponential(2.0f * scores[r][j] / cap) + 1.0f));
     }
-    // What a row does not see may hold anything, also no number.
+    // Positions that a row does not see may hold anything, NaN too.
     size_t sees_from = from[r] > begin ? from[r] - begin : 0;
     size_t sees_to = to[r] > begin ? (to[r] - begin < SPLIT ? to[r] - begin : SPLIT) : 0;
     for (size_t j = low; j < high && j < sees_from; j++) scores[r][j] = -INFINITY;
     for (size_t j = sees_to > low ? sees_to : low; j < high; j++) scores[r][j] = -INFINITY;
-    // A score that is no number makes no maximum, and then a sum that is none.
+    // A NaN score never becomes the maximum, and makes the sum NaN.
     float lanes[COLUMNS], sum = 0;
     for (size_t j = 0; j < COLUMNS; j++) lanes[j] = -INFINITY;
     for (size_t at = low; at < high; at += COLUMNS) {
@@ -341,7 +351,7 @@ static void attend_split(const Work *w, int32_t sequence, size_t g, size_t split
   }
 }
 
-/** All splits of a tile, one after another. */
+/** Attends over all splits of a tile, one after another. */
 static void attend_tile(void *data, size_t item) {
   const Work *w = data;
   size_t kv_heads = (size_t)w->attributes->kv_heads, of_group = group(w), dim = w->dim;
@@ -378,7 +388,7 @@ static Partial partial_of(const Work *w, size_t item, size_t split, size_t row) 
   return (Partial){at, at + 1, at + 2};
 }
 
-/** One split of a tile of one token. */
+/** Attends over one split of a tile of one token. */
 static void attend_part(void *data, size_t part) {
   const Work *w = data;
   size_t kv_heads = (size_t)w->attributes->kv_heads, of_group = group(w);
@@ -411,7 +421,7 @@ static void combine_parts(const Work *w) {
   }
 }
 
-/** Below that many items some threads would have nothing to do. */
+/** With fewer items some threads would have nothing to do. */
 enum { ITEMS_ENOUGH = 16 };
 
 static const char *attend_all(const Call *call, Work *w) {
@@ -430,7 +440,7 @@ static const char *attend_all(const Call *call, Work *w) {
 }
 #endif
 
-/** Tiles of tokens of one sequence. Null where sequences do not fit the tokens or their blocks. */
+/** Cuts each sequence's tokens into tiles. Returns null, or what is wrong where lengths or blocks do not fit. */
 static const char *cut(Work *w, size_t blocks, size_t positions) {
   if (w->cumulative[0] != 0 || (size_t)w->cumulative[w->sequences] != w->tokens) {
     return "PagedAttention: cumulative lengths must begin at 0 and end at T";

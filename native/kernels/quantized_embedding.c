@@ -1,6 +1,6 @@
 // QuantizedEmbedding: y [R, k] = rows `tokens` int64 [R] of W [n, k], packed (see packed.h), as floats.
 //
-// A tied head and the embedding are one memory. A token past n is an error.
+// A tied head and the embedding share one memory. A token past n is an error.
 #include "packed.h"
 
 /** Input i (0 to 31) of output `lane` in a block's codes. */

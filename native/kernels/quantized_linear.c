@@ -1,5 +1,5 @@
-// QuantizedLinear: a linear (see linear.h) with W packed (see packed.h) and x' rounded to 8 or 16 bits a block of 32 (see
-// activations.h): the first `coarse` rows to 8 (left out: none), the others to 16.
+// QuantizedLinear: a linear (see linear.h) with W packed (see packed.h) and x' rounded in blocks of 32 (see
+// activations.h): the first `coarse` rows to 8 bits (left out: none), the others to 16.
 //
 //   x' Wᵀ = sum over blocks of  scale * xScale * (codes · xCodes)  +  minimum * xSum
 //
@@ -11,7 +11,7 @@
 #include "packed.h"
 #include "wide.h"
 
-/** Of each node; `packed` is of its weights. */
+/** Attributes of a node; `packed` describes its weights. */
 typedef struct {
   LinearNode linear;
   Packed packed;
@@ -21,12 +21,12 @@ typedef struct {
   Linear linear;
   const Packed *weights;
   const uint8_t *packed;
-  /** The first rows, and those behind them. */
+  /** The first rows, which have 8 bits, and those behind them, which have 16. */
   Product of_8, of_16;
   size_t coarse, fine;
-  /** Groups of a part, and rows of 16 bits of a part. */
+  /** Groups of a part, and 16-bit rows of a part. */
   size_t groups_a_part, group_parts, rows_a_part;
-  /** Parts of the product; behind them stand the pieces of `shrink_lora`. */
+  /** Parts of the product; the pieces of `shrink_lora` are numbered behind them. */
   size_t parts;
   int failed;
 } Work;
@@ -77,7 +77,7 @@ static Wide widen_group(const uint8_t *at, size_t blocks, void *memory, const Fo
   return wide;
 }
 
-/** Returns whether there was memory. */
+/** Returns 0 where there was no memory. */
 static int groups_16(const Work *w, size_t from, size_t to, size_t first_row, size_t last_row) {
   const Packed *p = w->weights;
   size_t blocks = p->k / BLOCK, bytes = group_bytes(p);
@@ -97,7 +97,9 @@ static int groups_16(const Work *w, size_t from, size_t to, size_t first_row, si
   return 1;
 }
 
-/** Groups of all rows of 8 bits, in the first parts, and of some rows of 16; or what adapters want meanwhile. */
+/**
+ * Computes part `i`: groups of all 8-bit rows, in the first parts, and of some 16-bit rows; or a piece of the adapters.
+ */
 static void part(void *data, size_t i) {
   Work *w = data;
   if (i >= w->parts) {
@@ -121,24 +123,24 @@ static const char *open(const Node *node, void *data) {
   return wrong != NULL ? wrong : read_packed(node, &state->packed);
 }
 
-/** Bytes of weights and products of a part: some microseconds, so that threads end together. */
+/** Bytes of weights, and products, of a part: some microseconds of work, so that threads end together. */
 enum { PART_BYTES = 24 * 1024, PART_PRODUCTS = 1 << 20, PART_ROWS = 64 };
 
 static size_t at_most(size_t a, size_t b) { return a < b ? a : b; }
 
-/** Returns the number of parts. */
+/** Sets the sizes of parts; returns their number. */
 static size_t cut(Work *w) {
   const Packed *p = w->weights;
   w->rows_a_part = at_most(w->fine, PART_ROWS);
   size_t rows = at_most(w->coarse + w->fine, PART_ROWS);
   size_t wanted = at_most(PART_BYTES / group_bytes(p), PART_PRODUCTS / (p->k * LANES * rows));
-  // Whole pairs.
+  // Whole pairs of groups.
   w->groups_a_part = wanted < 2 ? 2 : wanted / 2 * 2;
   w->group_parts = (groups_of(p) + w->groups_a_part - 1) / w->groups_a_part;
   return w->group_parts * (w->fine == 0 ? 1 : (w->fine + PART_ROWS - 1) / PART_ROWS);
 }
 
-/** A row, and its codes. */
+/** Prepares a row and rounds it to codes. */
 static void prepare(void *data, size_t row) {
   Work *w = data;
   const float *x = prepare_row(&w->linear, row);

@@ -1,15 +1,16 @@
-// QuantizedLinearGrad: dx [R, k] = dy [R, n] W, W [n, k] packed (see packed.h): QuantizedLinear's way back.
+// QuantizedLinearGrad: dx [R, k] = dy [R, n] W, W [n, k] packed (see packed.h): the backward pass of QuantizedLinear.
 //
-// Weights lie in blocks along k, with a scale for each output; here the sum runs over outputs. So 8 inputs times 32
-// outputs at a time are made floats and rounded to codes of 12 bits under one scale, an error of 2^-12 of their largest,
-// and dy to 16 bits a block of 32 outputs. Then as QuantizedLinear with activations of 16 bits: sums of a block are
-// exact, the sum over blocks is one chain, and a row's bits depend on nothing but the row and the weights.
+// Weights lie in blocks along k, with a scale for each output, but here the sum runs over outputs. So tiles of 8 inputs
+// and 32 outputs are turned into floats and rounded to codes of 12 bits under one scale, with an error of 2^-12 of
+// their largest; dy is rounded to 16 bits in blocks of 32 outputs. Then it goes on as QuantizedLinear with activations
+// of 16 bits: sums of a block are exact, the sum over blocks is one chain, and a row's bits depend on nothing but the
+// row and the weights.
 #include "../scratch.h"
 #include "packed.h"
 #include "wide.h"
 #include <math.h>
 
-/** Groups of 8 inputs that a block of 32 has, and groups of 8 outputs. */
+/** Groups of 8 in a block of 32 inputs or outputs. */
 enum { GROUPS = BLOCK / LANES, CODE_MAX = 2047 };
 
 typedef struct {
@@ -20,7 +21,7 @@ typedef struct {
   int failed;
 } Work;
 
-/** w [32 inputs, 32 outputs] of input block `b` and outputs from 32 * `outputs`; what is past n is 0. */
+/** w [32 inputs, 32 outputs] of input block `b` and outputs from 32 * `outputs` on; outputs past n are 0. */
 static void read_tile(const Work *w, size_t b, size_t outputs, float *to) {
   const Packed *p = w->weights;
   const Format f = p->format;
@@ -46,7 +47,7 @@ static void read_tile(const Work *w, size_t b, size_t outputs, float *to) {
   }
 }
 
-/** Of 8 inputs, w [8, 32 outputs], to codes in pairs of outputs. */
+/** Rounds w [8 inputs, 32 outputs] to codes in pairs of outputs. */
 static void round_tile(const float *w, int16_t *codes, float *scales) {
   float most = 0;
   for (size_t i = 0; i < LANES * BLOCK; i++) most = fmaxf(most, fabsf(w[i]));
@@ -58,7 +59,7 @@ static void round_tile(const float *w, int16_t *codes, float *scales) {
   store_floats(scales, all_of(most / CODE_MAX));
 }
 
-/** Input block `i % blocks` of rows that `i / blocks` says. */
+/** Computes input block `i % blocks` for the rows of part `i / blocks`. */
 static void part(void *data, size_t i) {
   Work *w = data;
   size_t blocks = w->product.blocks, count = w->weights->k / BLOCK, b = i % count, from = i / count * w->rows_a_part;
@@ -82,7 +83,7 @@ static void part(void *data, size_t i) {
   give_scratch(memory);
 }
 
-/** dy's rows [n], padded with zeros to whole blocks of outputs. */
+/** Rounds dy's rows [n], padded with zeros to whole blocks of outputs. */
 typedef struct {
   const float *dy;
   size_t n, whole;
@@ -110,7 +111,7 @@ static void round_dy(void *data, size_t row) {
 
 static const char *open(const Node *node, void *state) { return read_packed(node, state); }
 
-/** Weights are made codes once a part: many rows share that. */
+/** Rows of a part: many share the weights' codes, which are made once for each part. */
 enum { PART_ROWS = 256 };
 
 static const char *run(const Call *call, void *state) {

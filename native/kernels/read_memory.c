@@ -1,4 +1,5 @@
-// ReadMemory: y [1] = a sum over x [n] of bytes, which is read once on all threads: what memory gives, for benchmarks.
+// ReadMemory: y [1] = a checksum of the bytes x [n], which all threads read once: measures memory bandwidth for
+// benchmarks.
 #include "../operator.h"
 #include <string.h>
 

@@ -40,7 +40,7 @@ INLINE __m256i all_of_word(const void *p) {
   return _mm256_set1_epi32(word);
 }
 
-/** Codes of a block as bytes, shared by all rows. */
+/** A block's codes as bytes, shared by all rows. */
 typedef struct {
   __m256i v[8];
 } Codes;
@@ -62,7 +62,7 @@ INLINE Codes codes_8(const uint8_t *p) {
   return w;
 }
 
-/** Codes of 4 bits (0 to 15) times activations of 8. */
+/** Codes of 4 bits (0 to 15) times activations of 8 bits. */
 INLINE Floats dots_4x8(const Codes *w, const int8_t *x) {
 #if defined(__AVX512VNNI__)
   __m256i s = _mm256_setzero_si256(), t = s;
@@ -72,14 +72,14 @@ INLINE Floats dots_4x8(const Codes *w, const int8_t *x) {
   }
   return _mm256_cvtepi32_ps(_mm256_add_epi32(s, t));
 #else
-  // 15 * 127 * 2 * 8 is below 2^15: the sums of all eight fit 16 bits.
+  // 15 * 127 * 2 * 8 is below 2^15, so the sums of all eight vectors fit 16 bits.
   __m256i s = _mm256_maddubs_epi16(w->v[0], all_of_word(x));
   for (int j = 1; j < 8; j++) s = _mm256_add_epi16(s, _mm256_maddubs_epi16(w->v[j], all_of_word(x + 4 * j)));
   return _mm256_cvtepi32_ps(_mm256_madd_epi16(s, _mm256_set1_epi16(1)));
 #endif
 }
 
-/** Codes of 8 bits (-128 to 127) times activations of 8 (-127 to 127). */
+/** Codes of 8 bits (-128 to 127) times activations of 8 bits (-127 to 127). */
 INLINE Floats dots_8x8(const Codes *w, const int8_t *x) {
   __m256i s = _mm256_setzero_si256();
   for (int j = 0; j < 8; j++) {
@@ -93,7 +93,7 @@ INLINE Floats dots_8x8(const Codes *w, const int8_t *x) {
   return _mm256_cvtepi32_ps(s);
 }
 
-/** Codes of a block as 16 bits: 16 vectors, each with a pair of inputs of every output, in the activations' order. */
+/** A block's codes in 16 bits: 16 vectors, each with a pair of inputs of every output, in the order of activations. */
 INLINE void widen_4(const uint8_t *p, int16_t *w) {
   const __m256i low = _mm256_set1_epi16(15);
   for (int c = 0; c < 4; c++) {
@@ -128,7 +128,7 @@ INLINE Sums add_pairs(Sums s, Pairs w, Pairs x) {
 #endif
 }
 INLINE Floats floats_of(Sums s) { return _mm256_cvtepi32_ps(s); }
-/** First and second of every pair. */
+/** The first and the second number of every pair. */
 INLINE void split_pairs(Pairs p, Floats *first, Floats *second) {
   *first = _mm256_cvtepi32_ps(_mm256_srai_epi32(_mm256_slli_epi32(p, 16), 16));
   *second = _mm256_cvtepi32_ps(_mm256_srai_epi32(p, 16));
@@ -215,7 +215,7 @@ INLINE void widen_8(const uint8_t *p, int16_t *w) {
   }
 }
 
-/** Of outputs 0 and 1, 2 and 3, ...: each has two places, which are added at the end. */
+/** Sums of outputs 0 and 1, 2 and 3, ...: two for each output, which are added at the end. */
 typedef struct {
   int32x4_t v[4];
 } Sums;

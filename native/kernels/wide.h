@@ -1,14 +1,15 @@
-// Products of rows of 16 bits with a group of weights widened to 16 bits: 8 outputs side by side, over all blocks of 32
-// inputs. Sums of a block are of integers, and exact; the sum over blocks is one chain of fused multiplies and adds, the
-// same for each row and output.
+// Products of rows of 16 bits with a group of weights that is widened to 16 bits: 8 outputs side by side, over all
+// blocks of 32 inputs. Sums of a block are of integers, and exact; the sum over blocks is one chain of fused multiplies
+// and adds, the same for each row and output.
 #ifndef WIDE_H
 #define WIDE_H
 #include "activations.h"
 #include "linear.h"
 
 /**
- * A group in 16 bits, and its scales and minimums (zeros where there are none) as floats, a block after another. Of a
- * block's codes: |code| < 2^11, so that 32 products with activations fit 32 bits.
+ * A group in 16 bits, one block after another, with its scales and minimums (zeros where there are none) as floats.
+ * code
+ * < 2^11, so that 32 products with activations fit 32 bits.
  */
 typedef struct {
   int16_t *codes;
@@ -21,7 +22,7 @@ INLINE Wide wide_in(void *memory, size_t blocks) {
   return (Wide){memory, (float *)(void *)((int16_t *)memory + blocks * WIDE_BLOCK)};
 }
 
-/** Rows `first` and on of a linear's y, by their activations a [rows, blocks * 32]. */
+/** Rows of a linear's y from `first` on, computed from activations a [rows, blocks * 32]. */
 typedef struct {
   Activations a;
   size_t blocks, first;

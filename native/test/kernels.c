@@ -1,8 +1,8 @@
-// All operators over random odd sizes, each variant that runs here against the plain C one, without ONNX Runtime: its
-// table of functions is played by a few that hand out buffers of exactly their size. So a compiler's sanitizers see
-// every access, and an emulator needs nothing but this program.
+// Compares all operators over random odd sizes, each variant that runs here with the plain C one, without ONNX Runtime.
+// A few functions stand in for its table and hand out buffers of exactly their size, so that a compiler's sanitizers
+// see every wrong access, and an emulator needs nothing but this program.
 //
-// Ends with 0 where all agree, and says what does not.
+// Exits with 0 where all agree, and prints what does not.
 #include "../operator.h"
 #include <math.h>
 #include <stdio.h>
@@ -66,7 +66,7 @@ static OrtStatus get_output(Context *c, size_t i, const int64_t *dims, size_t ra
 }
 static OrtStatus run_parts(const Context *c, void (*part)(void *, size_t), size_t count, size_t batch, void *work) {
   (void)c, (void)batch;
-  // Backwards: no order is promised.
+  // Backwards, since no order is promised.
   for (size_t i = count; i-- > 0;) part(work, i);
   return NULL;
 }
@@ -166,7 +166,7 @@ static Value whole(size_t a, size_t b) {
   return v;
 }
 
-/** Half floats of 1/16 to 1/8 in size. */
+/** Half floats with absolute values of 1/16 to 1/8. */
 static Value halves(size_t a, size_t b, size_t c) {
   Value v = {NULL, 3, {(int64_t)a, (int64_t)b, (int64_t)c}};
   uint16_t *data = v.data = malloc(size_of(&v) * sizeof(uint16_t));
@@ -183,7 +183,7 @@ static void name_attribute(Attributes *attributes, const char *name, size_t valu
   attributes->ints[i] = (int64_t)value;
 }
 
-/** Pages of ranks of `width` values, in blocks: half floats; or scales of 1/4096 to 1/2048, and codes of any kind. */
+/** Pages of ranks of `width` values, in blocks: half floats, or scales of 1/4096 to 1/2048 with any codes. */
 static Value pool(size_t slots, size_t width, size_t block, size_t bits) {
   enum { HEADER = 32 };
   size_t values = RANKS * ((width + block - 1) / block * block);
@@ -197,7 +197,7 @@ static Value pool(size_t slots, size_t width, size_t block, size_t bits) {
   return v;
 }
 
-/** Rows on pages of any kind, several on the same ones; pages of fewer ranks than eight, and of none. */
+/** Adds adapters: rows on any pages, several on the same ones; pages of fewer ranks than eight, and of none. */
 static void adapt(Context *context, Attributes *attributes, size_t rows, size_t n, size_t k) {
   enum { A_BLOCK = 32, B_BLOCK = 64 };
   size_t bits = below(2) ? 8 : 16;
@@ -232,7 +232,7 @@ static void adapt(Context *context, Attributes *attributes, size_t rows, size_t 
   for (size_t i = 0; i < rows; i++) ((int32_t *)context->inputs[GAIN_OF].data)[i] = (int32_t)below(gains);
 }
 
-/** x of rows, and any of what may stand around a product. */
+/** Inputs of a linear: x, and any of what may stand around a product. */
 static Context around(Attributes *attributes, size_t rows, size_t n, size_t k) {
   Context context = {{{0}}, OPERANDS_MAX, {0}};
   size_t gated = below(3) == 0;
@@ -277,7 +277,7 @@ static void quantized(Variant *variant, Variant *plain) {
   context.inputs[WEIGHTS] = packed;
   context.inputs[COARSE] = whole(1, 0);
   *(int32_t *)context.inputs[COARSE].data = (int32_t)(below(3) ? below(2) * rows : below(rows + 1));
-  // What a norm or a gate gives may lie between two codes, and its last bit then chooses: a step of 8 bits.
+  // A value after a norm or a gate may lie between two codes; its last bit then decides a step of 8 bits.
   int is_plain = context.inputs[NORM].data == NULL && (size_t)context.inputs[X].dims[1] == k;
   both(variant, plain, "QuantizedLinear", &attributes, &context, is_plain ? 2e-4f : 3e-2f);
 }
@@ -292,12 +292,15 @@ static void of_floats(Variant *variant, Variant *plain) {
     return;
   }
   context.inputs[WEIGHTS] = halves((n + 7) / 8, k, 8);
-  // As bytes.
+  // The shape counts bytes.
   context.inputs[WEIGHTS].dims[2] *= 2;
   both(variant, plain, "HalfLinear", &attributes, &context, 1e-4f);
 }
 
-/** Twice over the same keys and values, which the operator writes to. Sequences of unlike lengths, blocks in disorder. */
+/**
+ * Runs twice over the same keys and values, which the operator writes to; sequences of unlike lengths, blocks out of
+ * order.
+ */
 static void attention(Variant *variant, Variant *plain) {
   enum { BLOCK = 32 };
   size_t kv_heads = 1 + below(3), heads = kv_heads * (1 + below(5)), d = 8 * (1 + below(9)), most = 1 + below(10);
