@@ -53,14 +53,23 @@ function unsupportedPart(findings: readonly Finding[]): LorikeetError | null {
 
 /**
  * Chooses the finding to report. For a choice of schemas ajv reports what each one misses and then that none fits. The
- * deepest finding is in the schema that the caller meant; where all are equally deep, the sentence that names all
- * choices is best.
+ * deepest finding is in the schema that the caller meant; of several elements of one list the last one is, since that
+ * schema took the elements before it. Where all are at one place, the sentence that names all choices is best.
  */
 function mostSpecific(findings: readonly Finding[]): Finding {
   const depth = ({ instancePath }: Finding) => instancePath.split('/').length;
   const deepest = Math.max(...findings.map(depth));
   const candidates = findings.filter((finding) => depth(finding) === deepest);
-  return candidates.find(({ keyword }) => keyword === 'anyOf') ?? candidates[0]!;
+  const last = candidates.reduce((a, b) => (isLater(b.instancePath, a.instancePath) ? b : a)).instancePath;
+  const there = candidates.filter(({ instancePath }) => instancePath === last);
+  return there.find(({ keyword }) => keyword === 'anyOf') ?? there[0]!;
+}
+
+/** Whether two places of the same depth part in one list, and `place` stands behind `other` in it. */
+function isLater(place: string, other: string): boolean {
+  const others = other.split('/');
+  const [i, part] = [...place.split('/').entries()].find(([i, part]) => part !== others[i]) ?? [0, ''];
+  return Number(part) > Number(others[i]);
 }
 
 function complaint({ keyword, message, parentSchema, schema }: Finding): string {
