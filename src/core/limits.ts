@@ -8,8 +8,8 @@ export const limits = {
   /** Size of a JSON body: a full 8k-token prompt of 4-byte characters with escapes fits many times over. */
   bodyBytes: 4 * MiB,
   /**
-   * Nesting and members of a JSON body: a schema of 60 levels nests twice as many brackets; 4,096 turns have 33,000
-   * members.
+   * Nesting, members, and lists and objects of a JSON body: a schema of 60 levels nests twice as many brackets; 4,096
+   * turns have 33,000 members.
    */
   jsonDepth: 256,
   jsonMembers: 65_536,

@@ -15,20 +15,22 @@ const isPlain = (text: string): boolean => {
   }
 };
 
-function shapeOf(value: unknown): { depth: number; members: number } {
-  if (typeof value !== 'object' || value === null) return { depth: 0, members: 0 };
+function shapeOf(value: unknown): { depth: number; members: number; opened: number } {
+  if (typeof value !== 'object' || value === null) return { depth: 0, members: 0, opened: 0 };
   const inner = Object.values(value).map(shapeOf);
   return {
     depth: 1 + Math.max(0, ...inner.map(({ depth }) => depth)),
     members: inner.reduce((sum, { members }) => sum + members, Array.isArray(value) ? 0 : Object.keys(value).length),
+    opened: inner.reduce((sum, { opened }) => sum + opened, 1),
   };
 }
 
-test('depth and members are those of the value, whatever its texts hold', () => {
+test('depth, members, lists and objects are those of the value, whatever its texts hold', () => {
   fc.assert(
     fc.property(fc.jsonValue({ maxDepth: 6 }), (value) => {
-      const { depth, members } = shapeOf(value);
-      assert.equal(isPlain(JSON.stringify(value)), depth <= limits.jsonDepth && members <= limits.jsonMembers);
+      const { depth, members, opened } = shapeOf(value);
+      const fits = depth <= limits.jsonDepth && Math.max(members, opened) <= limits.jsonMembers;
+      assert.equal(isPlain(JSON.stringify(value)), fits);
     }),
   );
 });
@@ -37,7 +39,8 @@ test('texts hide brackets and end at their own quote; text that is no JSON ends,
   for (const text of ['"[[[[[[{:::::"', '["\\\\","[[[[["]', '"\\"[[[[["', '["\\\\\\"[[[[["]', '"[[[[[', '"\\', '']) {
     assert.ok(isPlain(text), text);
   }
-  for (const text of ['[[[[[', '["\\\\",[[[[1]]]]]', '{"a":1,"b":2,"c":3,"d":4}']) assert.ok(!isPlain(text), text);
+  for (const text of ['[[],[],[]]', '[{},[],{}]', '[[[[[', '["\\\\",[[[[1]]]]]', '{"a":1,"b":2,"c":3,"d":4}'])
+    assert.ok(!isPlain(text), text);
 });
 
 test('seeds of 64 bits are folded, as members alone; neighbours stay apart', () => {

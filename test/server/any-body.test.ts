@@ -59,6 +59,8 @@ const hostile: Record<string, string> = {
   'a body that is nothing but depth': '['.repeat(300_000) + ']'.repeat(300_000),
   'names without end': `{${Array.from({ length: 100_000 }, (_, i) => `"k${i}":1`).join(',')}}`,
   'few names, and too many here': `{${Array.from({ length: 2000 }, (_, i) => `"k${i}":1`).join(',')}}`,
+  'lists without end': `{"prompt":"x","input":[${Array(200_000).fill('[]').join(',')}]}`,
+  'objects without end': `{"prompt":[${Array(200_000).fill('{}').join(',')}]}`,
   'a long name': `{"${'k'.repeat(1_000_000)}":1}`,
   'a name that is no text': '{"prompt":"x","messages":[{"role":"user","content":"x"}],"\\ud800":1}',
   'a deep text of a schema': JSON.stringify({
@@ -97,5 +99,44 @@ test('JSON that is far more than it looks like is refused on every route, in few
       assert.ok(statusCode < 500, `${what} at ${url}: ${body}`);
       assert.ok(body.length + JSON.stringify(said).length < 10_000, `${what} at ${url}: ${body.length} characters`);
     }
+  }
+});
+
+test('a list that is too long is refused by its length: nobody looks at its elements first', async (t) => {
+  const { post } = await testApp(t, { maxContext: 64, says: 'ok' });
+  // An element that no schema takes stands at the end of each.
+  const long = [...Array<unknown>(100).fill(1), -1];
+  const many = [...Array<unknown>(1000).fill('x'), -1];
+  const tooLong = 'context_length_exceeded';
+  const cases: [string, object, string, string][] = [
+    ['/v1/generate', { prompt: long }, tooLong, 'prompt has 101 tokens, and the output needs room too'],
+    ['/v1/completions', { prompt: long }, tooLong, 'prompt has 101 tokens, and the output needs room too'],
+    ['/v1/completions', { prompt: [[1], long] }, tooLong, 'prompt[1] has 101 tokens, and the output needs room too'],
+    ['/detokenize', { tokens: long }, tooLong, 'tokens has 101 tokens, and the output needs room too'],
+    ['/v1/embeddings', { model: 'tiny', input: long }, tooLong, 'input has 101 tokens'],
+    ['/v1/embeddings', { model: 'tiny', input: ['x', long] }, tooLong, 'input[1] has 101 tokens'],
+    ['/v1/completions', { prompt: many }, 'invalid_parameter', 'prompt has 1001 texts; at most 128'],
+    ['/v1/embeddings', { model: 'tiny', input: many }, 'invalid_parameter', 'input has 1001 texts; at most 256'],
+  ];
+  for (const [url, body, code, message] of cases) {
+    const { statusCode, body: said } = await post(url, body);
+    const { error } = JSON.parse(said);
+    assert.deepEqual([statusCode, error.code], [400, code], said);
+    assert.ok(error.message.includes(message), said);
+  }
+});
+
+test('of a list that may have several forms the element is blamed at which the fitting form ends', async (t) => {
+  const { post } = await testApp(t, { maxContext: 64, says: 'ok' });
+  const cases: [unknown, string][] = [
+    [[1, -1], 'prompt[1] must be >= 0.'],
+    [['a', 1], 'prompt[1] must be string.'],
+    [[[1], 'x'], 'prompt[1] must be array.'],
+    [[[1], [1.5]], 'prompt[1][0] must be integer.'],
+    [[...Array(11).fill('x'), null], 'prompt[11] must be string.'],
+  ];
+  for (const [prompt, message] of cases) {
+    const { error } = (await post('/v1/completions', { prompt })).json();
+    assert.deepEqual([error.code, error.message], ['invalid_parameter', message]);
   }
 });

@@ -39,25 +39,40 @@ function plainMembers(value: unknown, depth: number): unknown {
     const message = `The schema is deeper than ${limits.schemaDepth} levels.`;
     throw new LorikeetError('grammar_too_complex', { message });
   }
-  if (Array.isArray(value)) return value.map((entry) => plainMembers(entry, depth + 1));
-  const entries = Object.entries(value).map(([name, entry]) => [name, plainMember(name, entry, depth)] as const);
-  return withFormat(Object.fromEntries(entries));
+  if (Array.isArray(value)) {
+    const entries = value.map((entry) => plainMembers(entry, depth + 1));
+    return entries.some((entry, i) => entry !== value[i]) ? entries : value;
+  }
+  return withFormat(withMembers(value as Members, (name, entry) => plainMember(name, entry, depth)));
+}
+
+type Members = Readonly<Record<string, unknown>>;
+
+/** The same object where no member changes, which is usual: tens of thousands of names take long to write again. */
+function withMembers(value: Members, change: (name: string, member: unknown) => unknown): Members {
+  let isSame = true;
+  const entries = Object.entries(value).map(([name, member]) => {
+    const changed = change(name, member);
+    if (changed !== member) isSame = false;
+    return [name, changed] as const;
+  });
+  return isSame ? value : Object.fromEntries(entries);
 }
 
 function plainMember(name: string, value: unknown, depth: number): unknown {
   if (data.has(name)) return value;
   if (name === 'pattern' && typeof value === 'string') return asciiClasses(value);
   if (!named.has(name) || typeof value !== 'object' || value === null) return plainMembers(value, depth + 1);
-  const entries = Object.entries(value).map(([key, schema]) => {
-    return [name === 'patternProperties' ? asciiClasses(key) : key, plainMembers(schema, depth + 1)] as const;
-  });
-  return Object.fromEntries(entries);
+  const plain = withMembers(value as Members, (_, schema) => plainMembers(schema, depth + 1));
+  if (name !== 'patternProperties') return plain;
+  return Object.fromEntries(Object.entries(plain).map(([pattern, schema]) => [asciiClasses(pattern), schema]));
 }
 
-function withFormat(schema: Record<string, unknown>): Record<string, unknown> {
-  const { format, ...rest } = schema;
-  const text = typeof format === 'string' && Object.hasOwn(formats, format) ? formats[format]! : null;
-  if (text === null || rest.type !== 'string') return schema;
+function withFormat(schema: Members): Members {
+  const { format: named, type } = schema;
+  if (type !== 'string' || typeof named !== 'string' || !Object.hasOwn(formats, named)) return schema;
+  const { format: _, ...rest } = schema;
+  const text = formats[named]!;
   const pattern = `^${asciiClasses(text)}$`;
   if (!Object.hasOwn(rest, 'pattern')) return { ...rest, pattern };
   return { ...rest, allOf: [...(Array.isArray(rest.allOf) ? rest.allOf : []), { pattern }] };

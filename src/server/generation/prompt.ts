@@ -63,6 +63,29 @@ export async function encodePrompts(
   return encoded;
 }
 
+/**
+ * Makes a hook that runs before the schema, which checks each element. It refuses lists that are too long by their
+ * length alone, with the code and message that a valid list of that length gets. Other values are left to the schema.
+ * @param options.promptsMax most texts, or lists of token ids, in one request; 0: the route takes one prompt
+ */
+export const refuseLongLists =
+  (services: Services, param: string, { leaves = 1, promptsMax = 0 } = {}) =>
+  async ({ body }: { readonly body?: unknown }): Promise<void> => {
+    const prompt = (body as Readonly<Record<string, unknown>> | null | undefined)?.[param];
+    if (!Array.isArray(prompt) || services.engine.info === null) return;
+    const check = (tokens: readonly unknown[], place: string) => {
+      const context = services.contextTokens();
+      if (tokens.length + leaves > context) throw tooLong(`${tokens.length} tokens`, context, place, leaves);
+    };
+    if (typeof prompt[0] === 'number') return check(prompt, param);
+    if (promptsMax === 0) return;
+    if (prompt.length > promptsMax) {
+      const message = `${param} has ${prompt.length} texts; at most ${promptsMax} are taken in one request.`;
+      throw new LorikeetError('invalid_parameter', { message, param });
+    }
+    for (const [i, entry] of prompt.entries()) if (Array.isArray(entry)) check(entry, `${param}[${i}]`);
+  };
+
 export type ChatParts = {
   readonly tools?: readonly Tool[];
   /** Variables for the chat template. */

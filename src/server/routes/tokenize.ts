@@ -4,7 +4,7 @@ import { type FastifyPluginAsyncTypebox, Type } from '@fastify/type-provider-typ
 import { LorikeetError } from '../../core/errors.ts';
 import { chatTokens } from '../generation/dialects/chat-ask.ts';
 import { adaptersOfModel } from '../generation/models.ts';
-import { encodePrompt } from '../generation/prompt.ts';
+import { encodePrompt, refuseLongLists } from '../generation/prompt.ts';
 import { errorAnswers } from '../schemas/error.ts';
 import { Messages, TokenIds } from '../schemas/prompt.ts';
 import type { Services } from '../services.ts';
@@ -85,7 +85,8 @@ export const tokenizeRoute =
       };
     });
 
-    app.post('/detokenize', { config, schema: detokenize }, async ({ body: { tokens } }) => {
+    const preValidation = refuseLongLists(services, 'tokens');
+    app.post('/detokenize', { config, schema: detokenize, preValidation }, async ({ body: { tokens } }) => {
       const checked = encodePrompt(services, tokens, 'tokens');
       return { prompt: tokenizer.decode(checked, { skipSpecial: false }) };
     });

@@ -14,7 +14,7 @@ import {
   includesUsage,
   usageOf,
 } from '../../generation/openai.ts';
-import { encodePrompts } from '../../generation/prompt.ts';
+import { encodePrompts, refuseLongLists } from '../../generation/prompt.ts';
 import { paramsOfChoices, stopsOf, toSamplingParams } from '../../generation/sampling.ts';
 import { compiledGrammar, structureOf } from '../../generation/structured-output.ts';
 import { checkUnsupported } from '../../generation/unsupported.ts';
@@ -42,7 +42,8 @@ const schema = {
 export const completionsRoute =
   (services: Services): FastifyPluginAsyncTypebox =>
   async (app) => {
-    app.post('/v1/completions', { config: { scope: 'generate' }, schema }, async (request, reply) => {
+    const preValidation = refuseLongLists(services, 'prompt', { promptsMax: services.limits.prompts });
+    app.post('/v1/completions', { config: { scope: 'generate' }, schema, preValidation }, async (request, reply) => {
       const { body } = request;
       checkUnsupported(body, CompletionsBody.properties, reply);
       const adapters = adaptersOfModel(services, body.model);

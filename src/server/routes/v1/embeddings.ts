@@ -6,7 +6,7 @@ import { defaultSamplingParams } from '../../../core/sampling-params.ts';
 import { answerWhole } from '../../generation/answer.ts';
 import { adaptersOfModel } from '../../generation/models.ts';
 import { headOf, usageOf } from '../../generation/openai.ts';
-import { encodePrompts } from '../../generation/prompt.ts';
+import { encodePrompts, refuseLongLists } from '../../generation/prompt.ts';
 import { checkUnsupported } from '../../generation/unsupported.ts';
 import { EmbeddingsAnswer, EmbeddingsBody } from '../../schemas/embeddings.ts';
 import { errorAnswers } from '../../schemas/error.ts';
@@ -32,12 +32,14 @@ const unsampled = {
 export const embeddingsRoute =
   (services: Services): FastifyPluginAsyncTypebox =>
   async (app) => {
-    app.post('/v1/embeddings', { config: { scope: 'generate' }, schema }, async (request, reply) => {
+    // A text takes the whole context here, since nothing is generated.
+    const lengths = { leaves: 0, promptsMax: services.limits.embeddingInputs };
+    const preValidation = refuseLongLists(services, 'input', lengths);
+    app.post('/v1/embeddings', { config: { scope: 'generate' }, schema, preValidation }, async (request, reply) => {
       const { body, arrivedAt } = request;
       checkUnsupported(body, EmbeddingsBody.properties, reply, 'refused');
       const { model, pooling = 'mean', encoding_format: format = 'float' } = body;
       const adapters = adaptersOfModel(services, model);
-      checkCount(services, body);
       checkDimensions(services, body);
       const prompts = await encodePrompts(services, body.input, 'input', { leaves: 0 });
       const asks = prompts.map((promptTokens) => ({ ...unsampled, promptTokens, arrivedAt, pooling }));
@@ -54,13 +56,6 @@ export const embeddingsRoute =
       return { object: 'list' as const, data, model: named, pooling, system_fingerprint, usage };
     });
   };
-
-/** Checks the number of texts here, since a schema of four alternatives would report the first of them. */
-function checkCount({ limits }: Services, { input }: EmbeddingsBody): void {
-  if (!Array.isArray(input) || typeof input[0] === 'number' || input.length <= limits.embeddingInputs) return;
-  const message = `input has ${input.length} texts; at most ${limits.embeddingInputs} are taken in one request.`;
-  throw new LorikeetError('invalid_parameter', { message, param: 'input' });
-}
 
 function checkDimensions({ engine }: Services, { dimensions }: EmbeddingsBody): void {
   const own = engine.info?.shape.hidden;

@@ -9,7 +9,7 @@ import type { Asking } from '../../generation/dialects/chat-ask.ts';
 import type { Ask, Outcome, Piece } from '../../generation/generation.ts';
 import { alternatives, generateLogprobs } from '../../generation/logprobs.ts';
 import { adaptersOfBody } from '../../generation/models.ts';
-import { encodeMessages, encodePrompt } from '../../generation/prompt.ts';
+import { encodeMessages, encodePrompt, refuseLongLists } from '../../generation/prompt.ts';
 import { stopsOf, toSamplingParams } from '../../generation/sampling.ts';
 import { compiledGrammar, structureOf } from '../../generation/structured-output.ts';
 import type { EventStream } from '../../http/event-stream.ts';
@@ -42,7 +42,11 @@ export const generateRoute =
   async (app) => {
     app.post(
       '/v1/generate',
-      { config: { scope: 'generate', describe: oneOfFields('prompt', 'messages') }, schema },
+      {
+        config: { scope: 'generate', describe: oneOfFields('prompt', 'messages') },
+        schema,
+        preValidation: refuseLongLists(services, 'prompt'),
+      },
       async (request, reply) => {
         const { body } = request;
         const order = {
