@@ -12,10 +12,10 @@ const rows = 4;
 const forRows = 18;
 const longest = 4 * kvBlock;
 
-/** One that runs in a row, or waits for one again. */
+/** A sequence that runs in a row, or waits for one again. */
 type Runner = { tokens: number[]; chain: PrefixChain; row: number | null; computed: number };
 
-/** What lies at a position follows from all tokens up to it. */
+/** The content at a position depends on all tokens up to it. */
 const contentAt = (tokens: readonly number[], position: number) => tokens.slice(0, position + 1).join(' ');
 
 function storm(seed: number, prefixBlocks: number): { returns: number; whole: number } {
@@ -42,7 +42,7 @@ function storm(seed: number, prefixBlocks: number): { returns: number; whole: nu
     const runner = runners[below(runners.length)];
     const kind = below(10);
     if (kind === 0 || !runner) {
-      // Of two beginnings, and then each its own.
+      // Texts share one of two beginnings, and then differ.
       const tokens = Array.from({ length: longest }, (_, i) => (i < 40 ? (step % 2) * 50 : below(3)) + i);
       runners.push({ tokens, chain: new PrefixChain([], `${step % 3}`, tokens, longest), row: null, computed: 0 });
     } else if (runner.row === null) {
@@ -69,7 +69,7 @@ function storm(seed: number, prefixBlocks: number): { returns: number; whole: nu
     assert.ok(lists.blocks <= prefixBlocks);
   }
   for (let row = 0; row < rows; row++) lists.clear(row);
-  // Nothing was lost: the probe's row can have every block.
+  // Nothing was lost: the probe's row can take every block.
   assert.equal(lists.usage, 0);
   assert.ok(lists.reserve(probeRow, (forRows + prefixBlocks + 2) * kvBlock));
   assert.equal(lists.blocks, 0);

@@ -1,5 +1,5 @@
-// The decoder in a device's form, with everything in memory of the runtime's, beside the host's form on the processor:
-// the same logits for prompts in pieces, for steps of rows with adapters of every kind, and after rows have moved.
+// The decoder in a device's form, with all its memory from the runtime, beside the host's form on the processor: both
+// give the same logits for prompts in pieces, for steps of rows with adapters of every kind, and after rows have moved.
 
 import assert from 'node:assert/strict';
 import test from 'node:test';
@@ -39,11 +39,11 @@ type Case = {
   readonly tolerance: number;
   /** llama-gguf by default. */
   readonly name?: TinyModel;
-  /** Of each head, the numbers that turn: all by default. */
+  /** Numbers of each head that rotate; all by default. */
   readonly ropeDims?: number;
 };
 
-/** Largest difference over the largest logit. At the native width the host rounds activations of 8-bit products. */
+/** Largest difference over the largest logit. At the native width, the host rounds activations of 8-bit products. */
 const cases: readonly Case[] = [
   { bits: 32, real: 'float32', tolerance: 1e-4 },
   { bits: null, real: 'float32', tolerance: 0.02 },
@@ -57,7 +57,7 @@ const cases: readonly Case[] = [
 
 for (const { bits, real, tolerance, name = 'llama-gguf', ropeDims } of cases) {
   const told = `${name}${ropeDims ? `, ${ropeDims} numbers of a head turn` : ''}, ${bits ?? 'native'} bits, ${real}`;
-  // A software device has no half floats, and CUDA's attention nothing else.
+  // A software device has no half floats, and CUDA's attention takes nothing else.
   const { name: place = 'host', real: own = null, blocks: inBlocks = null } = device.device ?? {};
   const { shape } = await tinyModel(name);
   const skip = ((place !== 'host' || inBlocks) && real !== own) || (notOn(place, shape) ?? false);
@@ -91,12 +91,12 @@ for (const { bits, real, tolerance, name = 'llama-gguf', ropeDims } of cases) {
   });
 }
 
-/** The processor has a device's form, too. */
+/** The target of the device under test; the processor can stand in for a device. */
 function deviceTarget(shape: ModelShape, real: Real): GraphTarget {
   return device.device ? targetOf(device, shape, real) : { on: 'device', real };
 }
 
-/** Differences between the two, and what the adapters do, of the largest logit. */
+/** The largest difference between both decoders, and the largest effect of adapters, over the largest logit. */
 async function compare(
   pair: readonly [Decoder, Decoder],
   placed: readonly (readonly [RowAdapter | null, RowAdapter | null])[],
@@ -114,7 +114,7 @@ async function compare(
     }
     const [a, b] = logits as [Float32Array, Float32Array];
     for (const [i, logit] of a.entries()) {
-      // Not a maximum, which would lose a NaN.
+      // Written so that a NaN counts, which Math.max and `>` would lose.
       if (!(Math.abs(logit - b[i]!) <= largest)) largest = Math.abs(logit - b[i]!);
       scale = Math.max(scale, Math.abs(logit));
     }
@@ -137,7 +137,7 @@ async function compare(
     return { logits, tokens };
   };
   for (let i = 0; i < 3; i++) await step();
-  // A row ends; then they run in another order, and something runs on the row that is nobody's.
+  // A row ends; then the rows run in another order, and a probe runs on the row that belongs to no sequence.
   for (const { kv } of pair) kv.clear(1);
   who = [0, 4, 2, 3];
   await step();

@@ -13,7 +13,7 @@ type Prompt = {
   };
 };
 
-/** Logits [sampled, 2]: what the last of all tokens so far add up to; a broken device adds nothing of long pieces. */
+/** Logits [sampled, 2]: sums of all tokens up to each; a broken device adds nothing for long pieces. */
 function device(isBroken: boolean) {
   const held: number[] = [];
   const runs: number[] = [];

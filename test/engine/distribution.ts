@@ -1,9 +1,9 @@
-// What draws must look like: the distribution by its definition, and whether counts are of it.
+// The distribution of draws by definition, and a test of counts against it.
 
 import assert from 'node:assert/strict';
 import type { SamplingParams } from '../../src/core/sampling-params.ts';
 
-/** The definition: softmax at the temperature, then min-p, top-k, and top-p of what is left; the rest shares 1. */
+/** The definition: softmax at the temperature, then min-p, top-k, and top-p on what remains, normalised to 1. */
 export function probabilities(logits: Float32Array, params: SamplingParams): number[] {
   const { temperature, topK, topP, minP } = params;
   const max = Math.max(...logits);
@@ -22,7 +22,7 @@ export function probabilities(logits: Float32Array, params: SamplingParams): num
   return weights.map((weight, token) => (kept.includes(token) ? weight / total : 0));
 }
 
-/** Pearson's statistic; what is expected less than 5 times is one class. */
+/** Pearson's statistic; all classes with fewer than 5 expected draws are joined into one. */
 export function assertDistributed(counts: readonly number[], expected: readonly number[]): void {
   const draws = counts.reduce((a, b) => a + b, 0);
   let [statistic, classes, rareCount, rareExpected] = [0, 0, 0, 0];
@@ -37,7 +37,8 @@ export function assertDistributed(counts: readonly number[], expected: readonly 
       classes++;
     }
   }
-  // Mean `degrees`, variance 2 * degrees: five deviations above happens once in a hundred thousand seeds.
+  // Mean `degrees`, variance 2 * degrees: a statistic five deviations above occurs with one in a hundred thousand
+  // seeds.
   const degrees = Math.max(classes - 1, 1);
   assert.ok(statistic < degrees + 5 * Math.sqrt(2 * degrees) + 4, `${statistic} for ${degrees} degrees of freedom`);
   assert.ok(Math.abs(rareCount - rareExpected) < 5 * Math.sqrt(rareExpected + 1), `${rareCount} of ${rareExpected}`);

@@ -1,4 +1,4 @@
-// Adapters that change rows of the embedding through the whole engine, against PEFT in float64: LoRA on embed_tokens,
+// Adapters that change rows of the embedding, through the whole engine, against PEFT in float64: LoRA on embed_tokens,
 // and trained tokens, also where the head is tied to the embedding. Alone, in one batch with others, combined, merged.
 
 import assert from 'node:assert/strict';
@@ -144,7 +144,7 @@ test('scales and several of them add up', { skip }, async () => {
   near(await ask({ ...tokens, scale: 0 }), plain, 1e-4);
   const half = { ...tokens, scale: 0.5 };
   near(await ask(half, half), await ask(tokens));
-  // What PEFT saved together is the same as both of its parts in one request.
+  // An adapter that PEFT saved as one gives the same as its two parts in one request.
   const one = caseOf('llama', 'tokens beside LoRA');
   near(await ask(...partsOf(one)), one.logprobs);
   const order = await ask(embedding, tokens);
@@ -154,7 +154,7 @@ test('scales and several of them add up', { skip }, async () => {
   await decoder.release();
 });
 
-/** The pairs, and the trained tokens. */
+/** Splits an adapter into its pairs and its trained tokens. */
 function partsOf({ config, weights }: Case): AppliedAdapter[] {
   const file = Buffer.from(weights, 'base64');
   const all = parseSafetensorsHeader(file, file.length)!.tensors.map(({ name, type, shape, offset, bytes }) => {
@@ -223,7 +223,7 @@ test('memory counts what the embedding takes; a device refuses it by name', { sk
   const alone = await read(adapterOf(caseOf('llama', 'embedding')));
   assert.equal(alone.bytes, 3 * (vocabulary + hidden) * 4);
   const trained = await read(tokens);
-  // And a rank of the head for each.
+  // And one rank of the head for each token.
   assert.equal(trained.bytes, fixture.trained.length * (hidden * 4 + (vocabulary + hidden) * 2));
   for (const adapter of [embedding, tokens]) {
     await assert.rejects(read(adapter, true), { code: 'adapter_unsupported', param: 'embed_tokens' });

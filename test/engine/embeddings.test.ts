@@ -1,5 +1,5 @@
 // Texts as vectors: through the engine, on every family's tiny model with and without an adapter, against transformers
-// and PEFT; in a device's form; and beside sequences that generate, whatever gives way to whom.
+// and PEFT; in a device's form; and beside sequences that generate, with preemptions of either.
 
 import assert from 'node:assert/strict';
 import test from 'node:test';
@@ -47,7 +47,7 @@ async function realEngine(name: TinyModel, chunk: number, options: Partial<Decod
   return { model, decoder, witnessed: witnessedEngine(decoder, chunk, storeOf) };
 }
 
-/** The farthest of the engine's vectors, all asked for at once beside a sequence that generates. */
+/** The largest distance of the engine's vectors, all asked for at once beside a sequence that generates. */
 async function farthest(
   name: TinyModel,
   modules: readonly string[],
@@ -115,7 +115,7 @@ for (const target of [undefined, onDevice]) {
     const [base, headless, ...adapted] = [ask(null), ask(onlyHead.files), ask(withHead.files), ask(dora.files)];
     await witnessed.drain();
     await decoder.release();
-    // A head is read by nobody here.
+    // Embeddings do not read the head, so an adapter on it changes nothing.
     assert.ok(distance(base!.end!.embedding!, headless!.end!.embedding!) < 1e-6);
     for (const { end } of adapted) assert.ok(distance(base!.end!.embedding!, end!.embedding!) > 1e-3);
   });

@@ -1,4 +1,4 @@
-// The step loop over a decoder without arithmetic: who runs, who ends, when, and what is said of it.
+// The step loop over a decoder without arithmetic: who runs, who ends, when, and what events tell of it.
 
 import assert from 'node:assert/strict';
 import test from 'node:test';
@@ -117,7 +117,7 @@ test('a long prompt takes several steps, and those that decode lose none of them
   const long = witnessed.add(Array(13).fill(2), { maxTokens: 1 });
   const steps = [];
   while (!long.end) steps.push((await witnessed.step()).tokens.map(({ id }) => id));
-  // Of a step's four tokens one is the other's.
+  // One of the step's four tokens belongs to the other sequence.
   assert.deepEqual(steps, [[0], [0], [0], [0], [0, 1]]);
 });
 

@@ -1,5 +1,5 @@
-// A scheduler on a virtual clock, without a decoder: a step costs what it reads and generates, and what every flow gets
-// is counted. One seed is one history.
+// A scheduler on a virtual clock, without a decoder: a step costs what it reads and generates, and the service of every
+// flow is counted. One seed gives one history.
 
 import assert from 'node:assert/strict';
 import { defaultSamplingParams } from '../../src/core/sampling-params.ts';
@@ -13,14 +13,14 @@ export type Job = {
   readonly share: Share;
   readonly prompt: number;
   readonly output: number;
-  /** Digest of its adapter; the base by default. */
+  /** Digest of the sequence's adapter; the base by default. */
   readonly adapter?: string;
 };
 
 export type Served = {
   readonly job: Job;
   readonly sequence: Sequence;
-  /** When the first token came, and the last. */
+  /** Times of the first token and of the last. */
   firstAt: number;
   endedAt: number;
 };
@@ -31,17 +31,17 @@ export type FairTrafficOptions = {
   readonly budget: number;
   readonly decodes?: number;
   readonly admit?: (sequence: Sequence) => Admission;
-  /** Pages that running sequences share, and those of each adapter; left out: nobody takes any. */
+  /** Pages that running sequences share, and pages of each adapter; by default no sequence takes any. */
   readonly pages?: { readonly total: number; readonly each: number };
-  /** What a step takes; left out: 1. */
+  /** Milliseconds of a step; 1 by default. */
   readonly stepMs?: (chunks: readonly Chunk[]) => number;
-  /** After each step. */
+  /** Called after each step. */
   readonly watch?: (state: FairTraffic) => void;
 };
 
 export type FairTraffic = {
   readonly step: number;
-  /** The same as `step` where each takes 1. */
+  /** Virtual milliseconds; equal to `step` where each step takes 1. */
   readonly now: number;
   readonly scheduler: Scheduler;
   /** Units of service by flow, and by flow and subflow. */
@@ -66,7 +66,7 @@ export function fairTraffic(jobs: readonly Job[], options: FairTrafficOptions): 
   const kept = new Map<Sequence, number>();
   const scheduler = new Scheduler({
     ...{ rows, lead, budget, admit, ...(decodes !== undefined && { decodes }) },
-    // What a sequence had when it was preempted is known still, as in a prefix cache with room for all.
+    // What a sequence had computed when it was preempted is kept, as in a prefix cache with room for everything.
     begin: (sequence) => {
       sequence.computed = Math.min(kept.get(sequence) ?? 0, sequence.tokens.length - 1);
     },
@@ -105,7 +105,7 @@ export function fairTraffic(jobs: readonly Job[], options: FairTrafficOptions): 
     }
     const plan = scheduler.schedule(state.now);
     const chunks = plan.runs.flatMap(({ chunks }) => chunks);
-    // Nothing to run: the clock goes on all the same, to the next that comes.
+    // With nothing to run, the clock advances to the next arrival.
     const idleMs = coming.length > 0 ? Math.max(0, coming[0]!.at - state.now) : 1;
     state.now += chunks.length > 0 || !scheduler.idle ? stepMs(chunks) : idleMs;
     for (const { sequence, count } of chunks) sequence.computed += count;

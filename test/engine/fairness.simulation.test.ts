@@ -8,7 +8,7 @@ import { type FairTrafficOptions, fairTraffic, type Job, subflowOf } from './fai
 const share = (flow: number, weight = 1, priority = 1): Share => ({ flow, weight, priority });
 const usual: FairTrafficOptions = { rows: 16, lead: 4096, budget: 128 };
 
-/** Of one history to replay, as a failure named it; null runs all. */
+/** Seed of the one history to replay, as a failure named it; null runs all. */
 const replayed: number | null = process.env.SEED ? Number(process.env.SEED) : null;
 
 /** Runs one history for each seed; a failure names its seed. */
@@ -42,7 +42,7 @@ test('flows that always have something waiting are served by weight, within the 
     const weights = Array.from({ length: draw(random, 2, 5) }, () => [0.5, 1, 2, 4][draw(random, 0, 3)]!);
     const jobs: Job[] = [];
     for (const [flow, weight] of weights.entries()) {
-      // Adversaries: all at once, in bursts, long against short, many adapters against one.
+      // Adversarial traffic: all at once, in bursts, long against short, many adapters against one.
       const [burst, prompt] = [draw(random, 1, 40), draw(random, 1, sizes.prompt)];
       const output = draw(random, 1, sizes.output);
       const adapters = draw(random, 0, 3);
@@ -55,7 +55,7 @@ test('flows that always have something waiting are served by weight, within the 
       }
     }
     const lead = 2 * (sizes.prompt + sizes.output);
-    // Of each pair, the service of both when both began to wait together.
+    // For each pair of flows, the service of both when both began to wait together.
     const since = new Map<string, number>();
     fairTraffic(jobs, {
       ...{ rows, lead, budget: draw(random, 1, 64) },
@@ -140,7 +140,7 @@ test('one that comes to a flood starts at once, and the flood still has all that
   const flooded = waits([...flood, ...victim]);
   assert.equal(flooded.worst, waits(victim).worst, 'it waits no step longer than alone');
   assert.ok(flooded.preemptions > 0);
-  // The flood fills every row that the other leaves.
+  // The flood fills every row that the other tenant leaves.
   assert.ok(flooded.perStep > 15, `${flooded.perStep} tokens a step`);
 });
 
@@ -180,7 +180,7 @@ test('who was away has no credit for it, and who works alone owes nobody', () =>
   assert.ok(before !== null && gap <= vtcBound({ prompt: 10, output: 50 }, usual.rows, 1), `${gap}`);
 });
 
-/** Milliseconds of a step, as SmolLM2-135M's on two AVX2 cores: of its answers, and then of its prompts. */
+/** Milliseconds of a step's answers and then its prompts, as SmolLM2-135M takes on two AVX2 cores. */
 function stepMs(chunks: readonly Chunk[]): number {
   const prompts = chunks.filter(({ sequence }) => sequence.computed < sequence.request.promptTokens.length);
   const read = prompts.reduce((sum, { count }) => sum + count, 0);
@@ -192,13 +192,13 @@ const quantile = (values: readonly number[], part: number) =>
   values.toSorted((a, b) => a - b)[Math.floor(values.length * part)]!;
 
 for (const [shortest, longest] of [
-  // These end together, and the next prompts share a step, as long as nobody visits.
+  // These answers end together, and the next prompts share a step while no visitor comes.
   [64, 64],
   [48, 80],
 ] as const) {
   const answers = shortest === longest ? `${shortest}` : `${shortest} to ${longest}`;
   test(`a visitor waits hardly longer beside a flood of ${answers} tokens an answer than alone`, (context) => {
-    // As bench/fairness.ts has it on the real engine, without its chance: visits at three quarters of a share.
+    // As bench/fairness.ts measures on the real engine, without randomness: visits at three quarters of a share.
     const firsts = { alone: [] as number[], shared: [] as number[] };
     const ms = { shared: 0, firstCome: 0 };
     eachSeed(4, (random) => {

@@ -1,4 +1,4 @@
-// An adapter on every linear of a model of each family, against PEFT's float64: beside the base, merged while serving,
+// An adapter on every linear of a model of each family, against PEFT in float64: beside the base, merged while serving,
 // and merged into a checkpoint.
 
 import assert from 'node:assert/strict';
@@ -41,7 +41,7 @@ const runtime = testRuntime();
 const breath = createBreath(systemClock);
 const positions = 48;
 
-/** Of every target of the texts. */
+/** Log-probabilities of every target of the texts. */
 async function logprobsOf(decoder: Decoder, adapter: RowAdapter | null): Promise<number[]> {
   const found: number[] = [];
   for (const { tokens, firstTarget } of fixture.texts) {

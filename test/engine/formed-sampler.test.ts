@@ -1,5 +1,5 @@
-// Tokens under a grammar that is asked about a few of them: the same as under its whole mask, greedily token for token,
-// drawn by their frequencies.
+// Sampling with a grammar that is asked about a few tokens gives the same as under its whole mask: greedily the same
+// tokens, and by draws the same frequencies.
 
 import assert from 'node:assert/strict';
 import test from 'node:test';
@@ -23,7 +23,7 @@ import { assertDistributed, probabilities } from './distribution.ts';
 const tokenizer = await loadTokenizer(await tinyFiles('llama'), () => assert.fail('no GGUF'));
 const table = tokenTable(tokenizer);
 const grammars = openGrammars(table, systemClock.monotonic);
-/** A model's logits may be more than there are tokens. */
+/** A model may have more logits than there are tokens. */
 const vocabulary = tokenizer.vocabulary + 5;
 
 const grammar: fc.Arbitrary<Grammar> = fc.oneof(
@@ -50,7 +50,7 @@ function maskOf(matcher: Matcher): Uint32Array {
   return words;
 }
 
-/** A token of the mask; ends are rare, or walks would be short. */
+/** A random token of the mask. Ends are rare, since walks would otherwise be short. */
 function anyOf(words: Uint32Array, random: () => number): number {
   const allowed = [...Array(tokenizer.vocabulary).keys()].filter((token) => isAllowed(words, token));
   const others = allowed.filter((token) => !table.eosTokens.includes(token));
@@ -64,7 +64,7 @@ test('of any tokens, the first that a mask allows is found, or left to the mask'
     fc.property(grammar, fc.integer(), (grammar, seed) => {
       const random = prng(seed);
       const matcher = grammars.create(grammar);
-      // Never masked, as matchers are that are only asked.
+      // A copy that is never masked, as matchers that are only asked about tokens.
       const asked = matcher.copy();
       for (let step = 0; step < 30; step++) {
         const words = maskOf(matcher);
@@ -93,7 +93,7 @@ test('of any tokens, the first that a mask allows is found, or left to the mask'
 
 type Watched = Constraint & { masks: number };
 
-/** What a thread answers, at once. */
+/** A constraint that answers at once what a thread would. */
 function constraintOf(matcher: Matcher): Watched {
   const words = new Uint32Array(maskWords(table));
   return {
@@ -116,12 +116,12 @@ function constraintOf(matcher: Matcher): Watched {
 const samplerOf = (params: Partial<SamplingParams>) =>
   createSampler({ ...defaultSamplingParams, seed: 1, stopTokens: [...table.eosTokens], ...params }, [], () => 1);
 
-/** Logits of which the mask allows the best, some further one, or none of the first many. */
+/** Logits such that the mask allows the best one, a later one, or none of the first many. */
 function someLogits(words: Uint32Array, random: () => number): Float32Array {
   const logits = Float32Array.from({ length: vocabulary }, () => 6 * random());
   const lift = [-9, 0, 2][Math.floor(random() * 3)]!;
   for (let token = 0; token < tokenizer.vocabulary; token++) if (isAllowed(words, token)) logits[token]! += lift;
-  // Equals, of which the first is taken.
+  // Rounding makes equal logits, of which the first is taken.
   return random() < 0.3 ? logits.map(Math.round) : logits;
 }
 
@@ -169,7 +169,7 @@ test('drawn tokens have the frequencies of the softmax under the mask, however m
       [-6, 1],
       [-6, 0.3],
     ],
-    // What is left beside one token is too little to be told apart: the mask decides.
+    // The weight beside one token is too small to matter: the mask decides.
     [-6, 0.02],
   ] as const) {
     const logits = Float32Array.from(isDigit, (isIn) => 4 * random() + (isIn ? lift : 0));

@@ -1,5 +1,5 @@
-// A decoder without arithmetic: the next token is a hash of all tokens in the row's part of the pool. Whatever reads a
-// wrong row, a wrong position, what was there before or another adapter gives other tokens.
+// A decoder without arithmetic: the next token is a hash of all tokens in the row's part of the pool. A run that reads
+// a wrong row, a wrong position, stale contents or another adapter gives other tokens.
 
 import assert from 'node:assert/strict';
 import { setImmediate as nextTurn } from 'node:timers/promises';
@@ -14,7 +14,7 @@ import { signatureOfMerged } from './merges/marked-merges.ts';
 
 export type HashDecoder = Decoder & {
   readonly pages: ReturnType<typeof markedPool>;
-  /** Merged models that are there. */
+  /** Number of merged models that exist. */
   readonly merged: number;
 };
 
@@ -28,7 +28,7 @@ export function hashDecoder(
   room = Number.POSITIVE_INFINITY,
 ): HashDecoder {
   const pages = markedPool(slots, systemClock, onPagesChange);
-  /** By row, its tokens; a row that nobody has is empty. */
+  /** For each row its tokens; empty for a row that no sequence has. */
   const pool = Array.from({ length: rows }, (): number[] => []);
   const probing: number[] = [];
   const reserved = new Array<number>(rows).fill(0);
@@ -38,7 +38,7 @@ export function hashDecoder(
   const merges = new Map<MergedModel, number>();
   const unused = () => assert.fail('no keys and values here');
   const forward: Decoder['forward'] = async ({ parts, merged = null, result = 'logits', aside = false }) => {
-    // Steps go on meanwhile.
+    // Steps go on while it runs.
     if (aside) await nextTurn();
     for (const { adapter } of parts) await adapter?.placement.copied;
     const own = merged === null ? 0 : merges.get(merged);
@@ -117,7 +117,7 @@ export function hashDecoder(
   };
 }
 
-/** The decoder with another `forward`, from which tokens are chosen too. */
+/** The decoder with another `forward`, whose logits tokens are chosen from. */
 export function overForward<D extends Decoder>(decoder: D, forward: Decoder['forward']): D {
   return { ...decoder, forward, logitsOf: async (batch) => rowsOf(await forward(batch), decoder.vocabulary) };
 }
@@ -130,11 +130,11 @@ export function nextToken(held: readonly number[], vocabulary: number, signature
   return (hash >>> 7) % vocabulary;
 }
 
-/** What the decoder has of the last token that it holds, where hidden rows are asked for. */
+/** The hidden row of the last token that is held. */
 export const hiddenRow = (held: readonly number[], vocabulary: number, signature = 0): Float32Array =>
   Float32Array.of(nextToken(held, vocabulary, signature), held.length, 1);
 
-/** What a prompt gives when nothing else runs, until the context is full. */
+/** The tokens that a prompt gives when nothing else runs, until the context is full. */
 export function tokensAlone(prompt: readonly number[], vocabulary: number, positions: number, signature = 0): number[] {
   const tokens = [...prompt];
   while (tokens.length <= positions) tokens.push(nextToken(tokens, vocabulary, signature));

@@ -1,5 +1,5 @@
-// A model of 1.5 billion random weights, from files beyond 2 GiB, in a process of its own memory: lowered once, read
-// from the cache after that, with an adapter beside it. By hand, since it takes minutes, 7 GB of disk and 8 of memory:
+// A model of 1.5 billion random weights, from files beyond 2 GiB, in a process of its own: lowered once, then read from
+// the cache, with an adapter beside it. Run by hand, since it takes minutes, 7 GB of disk and 8 GB of memory:
 //
 //     LORIKEET_TEST_LARGE=on npm test -- engine/large
 
@@ -22,13 +22,13 @@ import { layerModules, randomAdapter } from './adapters/random-adapters.ts';
 
 const skip = process.env.LORIKEET_TEST_LARGE === 'on' ? false : 'by hand: LORIKEET_TEST_LARGE=on';
 
-/** Qwen2.5 1.5B's sizes. */
+/** Sizes of Qwen2.5 1.5B. */
 const sizes = {
   ...{ hidden_size: 1536, intermediate_size: 8960, num_hidden_layers: 28, head_dim: 128 },
   ...{ num_attention_heads: 12, num_key_value_heads: 2, vocab_size: 151_936, max_position_embeddings: 32_768 },
 };
 
-/** A folder as the hub has it: bfloat16, one file. Every tensor is a part of one pattern around 0. */
+/** Writes a folder as the hub has it: bfloat16, one file. Every tensor is a part of one pattern around 0. */
 function writeModel(folder: string): void {
   const tiny = tinyModelPath('qwen2');
   const config = { ...JSON.parse(readFileSync(join(tiny, 'config.json'), 'utf8')), ...sizes };
@@ -39,7 +39,7 @@ function writeModel(folder: string): void {
   const tensors = tensorSpecs(shape).map((spec) => ({ name: spec.name, type: 'BF16' as const, shape: spec.shape }));
   const { header, ordered } = safetensorsHeader(tensors, { format: 'pt' });
   const noise = Uint16Array.from({ length: 1 << 21 }, (_, i) => {
-    // A float's upper half: uniform within 0.04.
+    // The upper half of a float32: uniform within 0.04.
     const value = (((i * 2_654_435_761) >>> 0) / 2 ** 32 - 0.5) * 0.08;
     return new Uint32Array(Float32Array.of(value).buffer)[0]! >>> 16;
   });
@@ -54,7 +54,7 @@ function writeModel(folder: string): void {
 }
 
 const gibibytes = (bytes: number) => `${(bytes / 2 ** 30).toFixed(2)} GiB`;
-/** Of this process, now and at most. */
+/** Memory of this process, now and at most. */
 function memory(): string {
   const status = readFileSync('/proc/self/status', 'utf8');
   const kilobytes = (field: string) => Number(new RegExp(`${field}:\\s+(\\d+)`).exec(status)?.[1]);

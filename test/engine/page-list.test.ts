@@ -5,7 +5,7 @@ import test from 'node:test';
 import fc from 'fast-check';
 import { type PageList, pageList, type RowPages } from '../../src/engine/adapters/page-list.ts';
 
-/** A page is its slot's number, and a row its own: a product tells who read what. */
+/** A product that tells which row read which page. */
 const product = (row: number, slot: number) => (row + 1) * 1000 + slot;
 
 /** shares · z over the products that each row takes, as the graph computes it. */
@@ -61,7 +61,7 @@ test('one popular adapter makes no places for its rows on everybody’s pages', 
   const popular = Array.from({ length: 200 }, () => ({ first: 0, pages: 2, scale: 1 }));
   const others = Array.from({ length: 56 }, (_, i) => ({ first: 2 + 2 * i, pages: 2, scale: 1 }));
   const { pages, rows } = pageList([...popular, ...others]);
-  // By itself 400 places, and one for each page of the others.
+  // The popular adapter alone has 400 places, and each page of the others has one.
   assert.ok(rows.length < 2000 && pages.length < 400, `${rows.length} places on ${pages.length} pages`);
 });
 

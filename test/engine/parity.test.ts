@@ -24,7 +24,7 @@ async function generate(decoder: Decoder, prompt: readonly number[], count: numb
 
 type Difference = { readonly largest: number; readonly meanKl: number };
 
-/** Logits of a whole prompt in one prefill, or of every token by itself in decode steps. */
+/** Logits of a whole prompt in one prefill, or of every token in a decode step of its own. */
 async function difference(
   decoder: Decoder,
   prompts: readonly TinyPrompt[],
@@ -34,7 +34,7 @@ async function difference(
   const kls: number[] = [];
   const compare = (expected: Float32Array, logits: Float32Array) => {
     const apart = expected.map((logit, i) => Math.abs(logit - logits[i]!));
-    // Math.max carries NaN to the assertion.
+    // Math.max passes a NaN on to the assertion.
     largest = Math.max(largest, ...apart);
     kls.push(klDivergence(whole(expected), logits));
   };
@@ -90,7 +90,7 @@ for (const name of [...tinyModels, ...familyModels]) {
     for (const phase of ['prompt', 'answer'] as const) {
       const { largest, meanKl } = await difference(decoder, prompts, phase);
       context.diagnostic(`${phase}: logits within ${largest.toFixed(3)}, mean KL ${meanKl.toExponential(1)} nats`);
-      // Of logits up to 9; random weights make no token sure, which is the worst case.
+      // Logits reach 9. Random weights make no token certain, which is the worst case.
       assert.ok(largest < 0.5 && meanKl < 0.005, `${phase}: ${largest}, ${meanKl}`);
     }
     let [equal, surest] = [0, 0];

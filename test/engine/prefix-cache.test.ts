@@ -1,4 +1,4 @@
-// Prompts that begin alike: what is not computed again, and that nobody can tell but by the time and the count.
+// Prompts with common beginnings: what is not computed again, and that only times and counts show it.
 
 import assert from 'node:assert/strict';
 import test from 'node:test';
@@ -33,7 +33,7 @@ test('a chain is known by what computes it, by its tokens and by their order', (
   const changed = tokens.with(0, (tokens[0]! + 1) % model.shape.vocabulary);
   assert.notEqual(chain.key(2), new PrefixChain(['base'], 'a', changed, tokens.length).key(2));
   assert.throws(() => chain.key(3), RangeError);
-  // Tokens of an answer have other bits than the same in a prompt, and those before them have not.
+  // Tokens of an answer have other bits than the same tokens in a prompt, while those before them have the same.
   const answered = new PrefixChain(['base'], 'a', tokens, kvBlock + 1);
   assert.deepEqual(
     [0, 1].map((i) => answered.key(i) === chain.key(i)),
@@ -144,7 +144,7 @@ test('cache on and cache off give the same tokens and log-probabilities, whateve
   for (const { decoder } of [on, off]) await decoder.release();
 });
 
-/** Products of a device are cut by the number of rows: there the last bits of log-probabilities may differ. */
+/** A device's products are cut by the number of rows, so the last bits of log-probabilities may differ there. */
 function assertSame(found: Witness['events'], expected: Witness['events']): void {
   if (runtime.device === null) {
     assert.deepEqual(found, expected);

@@ -1,4 +1,4 @@
-// How likely each token of a prompt was, from the logits of its prefill, however it is cut into chunks.
+// Log-probabilities of a prompt's tokens, from the logits of its prefill, however it is cut into chunks.
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
@@ -9,7 +9,7 @@ import { witnessedEngine } from './witnesses.ts';
 const vocabulary = 101;
 const promptTokens = [5, 9, 5, 44, 100, 0, 7];
 
-/** The decoder gives 1 to the token that follows what it has read, and 0 to all others. */
+/** The decoder gives logit 1 to the token that follows what it has read, and 0 to all others. */
 function expected(alternatives: number) {
   return promptTokens.map((token, index) => {
     if (index === 0) return null;

@@ -1,5 +1,5 @@
-// Steps that a card replays give what the same steps give when each is started anew: rows with and without adapters
-// that change between steps, lengths that outgrow what was recorded, rows that come and go.
+// Steps that a card replays give the same as steps that are started anew: rows with and without adapters that change
+// between steps, lengths that outgrow the recording, rows that come and go.
 
 import assert from 'node:assert/strict';
 import test from 'node:test';
@@ -56,7 +56,7 @@ test('a recorded step is the step', { skip }, async () => {
       );
     }
   }
-  // Each row's adapter: 0 is none.
+  // The adapter of each row; 0 for none.
   const plans = [
     ...new Array(6).fill([0, 0, 0, 0, 0, 0]),
     ...new Array(8).fill([0, 1, 1, 2, 0, 1]),
@@ -76,7 +76,7 @@ test('a recorded step is the step', { skip }, async () => {
       );
       found.push((top as readonly TopLogits[]).map(({ logits }) => Array.from(logits)));
     }
-    // Products may be cut otherwise while they are recorded: half floats differ in their last bits.
+    // Products may be cut differently while they are recorded, so half floats differ in their last bits.
     for (const [row, logits] of found[0]!.entries()) {
       for (const [i, logit] of logits.entries()) {
         const other = found[1]![row]![i]!;

@@ -1,12 +1,12 @@
-// Rows in anchored pools beside a plain model of what each row holds: random ends, runs of any rows and pools
-// that come and go; every run finds what was last written under its rows, whichever pool it is in.
+// Rows in anchored pools beside a plain model of what each row holds: random ends, runs of any rows, and pools that
+// come and go. Every run finds what was last written under its rows, whichever pool it is in.
 
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import fc from 'fast-check';
 import { type RowCopy, RowPlaces } from '../../src/engine/kv/row-places.ts';
 
-/** Pools of values, on which copies are made as a device would. */
+/** Pools of values, with copies as a device makes them. */
 class Pools {
   readonly places: RowPlaces;
   readonly held: (string | null)[][];
@@ -24,7 +24,7 @@ class Pools {
       this.held[to.pool]![to.slot] = this.held[from.pool]![from.slot]!;
       this.held[from.pool]![from.slot] = null;
     }
-    // Neighbours between the same pools are made at once: none may read what another one wrote.
+    // Consecutive copies between the same pools are made at once: none may read what another one wrote.
     const written = new Set<string>();
     for (const { from, to } of copies) {
       assert.ok(!written.has(`${from.pool} ${from.slot}`), 'a copy of a copy');
@@ -32,7 +32,7 @@ class Pools {
     }
   }
 
-  /** What each row of the range holds when the run begins; afterwards `values`. */
+  /** Gives what each row of the run holds at its start; afterwards the rows hold `values`. */
   run(rows: readonly number[], pasts: readonly number[], values: readonly string[]): (string | null)[] {
     const { pool, order, copies } = this.places.gather(rows, pasts);
     this.places.checkIntegrity();
@@ -133,7 +133,7 @@ test('with a pool for each of two groups, steps copy nothing, whatever became of
   pools.run([7], [0], ['p']);
   step();
   assert.equal(pools.copied, before);
-  // A row of the first group ends: its last row takes its place.
+  // A row of the first group ends, and the group's last row takes its place.
   pools.places.drop(0);
   assert.deepEqual(pools.run([1, 2], [1, 1], ['h', 'i']), ['b', 'c']);
   assert.deepEqual(pools.run([3, 4, 5, 6], [1, 1, 1, 1], ['j', 'k', 'l', 'm']), ['f', 'e', 'g', 'd']);

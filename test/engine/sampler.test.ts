@@ -12,7 +12,7 @@ import { topOf } from './top-of.ts';
 const samplerOf = (params: Partial<SamplingParams>, prompt: readonly number[] = []) =>
   createSampler({ ...defaultSamplingParams, seed: 1, ...params }, prompt, () => assert.fail('a seed was given'));
 
-/** @param best logits of those that a draw begins with; all of them where the row is at hand */
+/** @param best number of best logits that a draw begins with; by default the whole row */
 function countsOf(logits: Float32Array, params: Partial<SamplingParams>, draws: number, best?: number): number[] {
   const sampler = samplerOf(params);
   const counts = new Array<number>(logits.length).fill(0);
@@ -44,7 +44,7 @@ for (const [i, mixture] of mixtures.entries()) {
   test(`draws follow the definition: ${JSON.stringify(mixture)}`, () => {
     const params = { ...defaultSamplingParams, ...mixture, seed: 100 + i };
     assertDistributed(countsOf(uneven, params, 20_000), probabilities(uneven, params));
-    // From the best alone where they decide: nearly always, seldom, and always.
+    // From 12, 3 or 24 best logits, which decide nearly always, seldom, and always.
     for (const best of [12, 3, 24])
       assertDistributed(countsOf(uneven, params, 20_000, best), probabilities(uneven, params));
   });
@@ -55,12 +55,12 @@ test('a wrong definition would be found out', () => {
   assert.throws(() => assertDistributed(counts, probabilities(uneven, { ...defaultSamplingParams, temperature: 1.1 })));
 });
 
-// Tokens beyond the sampler's first look, each next to nothing and together three in a thousand; their bound, which
-// decides how often the sampler looks at them, is four times that.
+// Tokens beyond the sampler's first look: each has next to no probability, and all together have three in a thousand.
+// Their bound, which decides how often the sampler looks at them, is four times that.
 const rare = 120_000;
 const flatTail = Float32Array.from({ length: 2 + rare }, (_, i) => (i < 2 ? -i : i % 2 === 0 ? -17 : -18));
 
-/** Both likely tokens, and the two halves of the tail. */
+/** Class of a token: each of the two likely ones, and the two halves of the tail. */
 const classOf = (token: number) => (token < 2 ? token : 2 + (token % 2));
 const classes = [0, -1].map((logit) => Math.exp(logit));
 const tails = [-17, -18].map((logit) => (Math.exp(logit) * rare) / 2);
@@ -98,7 +98,7 @@ test('filters that end before the tail draw nothing from it', () => {
 });
 
 test('every draw of any logits and filters has a probability by the definition', () => {
-  // In thousandths: logits that are nearer have one weight, and the definition's order of them is by id.
+  // Logits in thousandths: nearer ones have the same weight, and the definition orders those by id.
   const logit = fc.oneof(
     fc.integer({ min: -30_000, max: 30_000 }).map((thousandths) => thousandths / 1000),
     fc.constantFrom(0, -1e30),

@@ -1,5 +1,5 @@
 // Two real engines on the processor behind one supervisor, over a tiny model: a storm of adapters with a kill -9 in it,
-// and a merge on both. What a request answers does not depend on which engine took it.
+// and a merge on both. A request's answer does not depend on the engine that took it.
 
 import assert from 'node:assert/strict';
 import test, { type TestContext } from 'node:test';
@@ -20,7 +20,7 @@ const config: EngineConfig = {
   model: await tinyFiles('llama'),
   ...{ weightBits: 32, decodeActivations: 'int8', device: 'cpu', ortLibrary: null, threads: 1 },
   ...{ maxSequences: 3, maxContext: 128, prefillChunk: 16, adapterPages: null, mergeBytes: 2 ** 24 },
-  // Of two adapters or three.
+  // Memory for two or three adapters.
   adapterBytes: 100_000,
   cacheDir: temporaryFolder(),
 };
@@ -132,7 +132,7 @@ test('a merge is made by both, and stays while one that died makes it again', as
     return answers.map(({ end }) => end.mergedBits);
   };
   assert.ok((await askAll()).includes(32));
-  // An engine says it with a step.
+  // An engine reports its merge with a step.
   await until('only one has it', everywhere);
   process.kill(client.engines[0]!.pid!, 'SIGKILL');
   await until('it did not die', () => client.engines[0]!.state === 'restarting');

@@ -35,10 +35,10 @@ test('what was not seen is guessed from its kind, most from the nearest, and els
   const merged = costs.stepMs('merged', 16);
   assert.equal(merged, 40);
   costs.observe('merged', 4, 16);
-  // Four rows cost 1.6 units, sixteen 4.
+  // In units of the prior, four rows cost 1.6 and sixteen 4.
   assert.ok(Math.abs(costs.stepMs('merged', 16) - 40) < 1e-9);
   costs.observe('merged', 8, 48);
-  // By the nearer one 80.
+  // The nearer cell alone would give 80.
   const guess = costs.stepMs('merged', 16);
   assert.ok(guess > 60 && guess < 80, `${guess}`);
 });

@@ -1,6 +1,6 @@
-// A storm over the engine: sequences come in bursts, are aborted whenever it suits nobody (while they wait, prefill,
-// load their adapters, decode, in the middle of a forward, after their end), stop at tokens, at a maximum or at the end
-// of the context, while their adapters are merged and unmerged. One seed is one storm.
+// A storm over the engine: sequences come in bursts, are aborted at any moment (while they wait, prefill, load their
+// adapters, decode, in the middle of a forward, after their end), stop at tokens, at a maximum or at the end of the
+// context, while their adapters are merged and unmerged. One seed gives one storm.
 
 import assert from 'node:assert/strict';
 import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises';
@@ -13,7 +13,7 @@ import type { FinishReason, WeightBits } from '../../src/protocol/messages.ts';
 import type { VirtualTime } from '../fixtures/virtual-time.ts';
 import { tokensOf, type Witness, type WitnessedEngine, type WitnessedMerges, witnessedEngine } from './witnesses.ts';
 
-/** What one sequence computes with. */
+/** The adapters of one sequence. */
 export type Weights = readonly AppliedAdapter[];
 
 export type StormOptions = {
@@ -22,19 +22,19 @@ export type StormOptions = {
   readonly seed: number;
   readonly sequences: number;
   readonly prompts: readonly (readonly number[])[];
-  /** What sequences may compute with; the first ones are popular. The base alone by default. */
+  /** Adapters that sequences may use; the first ones are popular. The base alone by default. */
   readonly weights?: readonly Weights[];
   readonly storeOf?: (time: VirtualTime, wake: () => void, below: (limit: number) => number) => AdapterStore;
-  /** What a prompt's greedy tokens are when nothing else runs, up to the end of the context. */
+  /** A prompt's greedy tokens when nothing else runs, up to the end of the context. */
   readonly alone: (prompt: readonly number[], weights: Weights, isMerged: boolean) => readonly number[];
-  /** Why sequences with these weights must fail; null where they must not. */
+  /** The error with which sequences with these weights must end; null where they must not fail. */
   readonly failing?: (weights: Weights) => ErrorCode | null;
-  /** Left out: nothing is merged. */
+  /** Merges during the storm; none by default. */
   readonly merges?: WitnessedMerges & {
     readonly probes: readonly (readonly number[])[];
-    /** Whatever comes of a merge. */
+    /** Bits of merges. */
     readonly bits: readonly (WeightBits | null)[];
-    /** All are merged before the first sequence comes: where a storm is over before a merge is made. */
+    /** Whether all are merged before the first sequence comes: for storms that would end before a merge is made. */
     readonly atFirst?: boolean;
   };
 };
@@ -46,7 +46,7 @@ export type StormReport = Record<FinishReason, number> & {
   /** Merges that were ready, and sequences that ran on one. */
   readonly merged: number;
   readonly onMerges: number;
-  /** Sequences that gave their row and room to others, and went on later. */
+  /** Preemptions of sequences, which went on later. */
   readonly preemptions: number;
 };
 
@@ -67,19 +67,19 @@ export async function storm(options: StormOptions): Promise<StormReport> {
       const adapters = weights[random() < 0.5 ? below(weights.length) : below(Math.min(weights.length, 6))]!;
       const stopTokens = random() < 0.3 ? [alone(prompt, adapters, false)[below(12)] ?? 0, 7] : [];
       const params = { maxTokens: 1 + below(random() < 0.1 ? 10_000 : 20), stopTokens };
-      // One that floods, and others that come by.
+      // One flow that floods, and others that come by.
       const share = { flow: random() < 0.6 ? 0 : below(4), weight: 1 + below(2), priority: 1 + below(3) };
       witnessed.add(prompt, params, adapters, share);
     }
     if (merges && random() < 0.05) {
-      // The popular ones, so that there is something to join.
+      // Popular adapters, so that sequences can join the merge.
       const adapters = weights[below(Math.min(weights.length, 8))]!;
       const [key, bits] = [mergeKey(adapters), merges.bits[below(merges.bits.length)]!];
       if (adapters.length > 0 && random() < 0.6) engine.merge({ key, adapters, bits, probes: merges.probes });
       else engine.unmerge(key);
     }
     if (random() < 0.06) {
-      // Mostly one of the young, and now and then one that nobody has heard of.
+      // Mostly a young sequence, and now and then an unknown id.
       const id = witnesses.length + 1 - below(Math.min(witnesses.length + 2, 3 * decoder.kv.rows));
       aborted.add(id);
       engine.abort(id);
@@ -122,8 +122,8 @@ export async function storm(options: StormOptions): Promise<StormReport> {
     const start = performance.now();
     await witnessed.turn();
     steps++;
-    // Steps of a tiny model leave nothing to what is computed beside them, and a storm is over in a moment: it has as
-    // long as the step had, which is long where the machine is busy.
+    // Steps of a tiny model leave no time to work beside them, and a storm is soon over. So this work gets as long as
+    // the step took, which is long on a busy machine.
     if (decoder.isWorkingAside) await sleep(Math.max(3, performance.now() - start));
   }
   await witnessed.settle();
@@ -148,7 +148,7 @@ export async function storm(options: StormOptions): Promise<StormReport> {
   for (const witness of witnessed.witnesses) {
     const { promptTokens, adapters } = witness.request;
     const isMerged = (witness.end?.mergedBits ?? null) !== null;
-    // What keeps a sequence from the mixed batch does not keep it from a merge.
+    // A failure that keeps a sequence out of the mixed batch does not keep it from a merge.
     const code = isMerged ? null : failing(adapters);
     const tokens = code === null ? alone(promptTokens, adapters, isMerged) : [];
     check(witness, { code, alone: tokens, positions: decoder.kv.positions }, aborted);
@@ -185,7 +185,7 @@ function expectedEnd(
   alone: readonly number[],
   positions: number,
 ): { tokens: number[]; reason: FinishReason; stopToken: number | null } {
-  // The last token needs no place in the pool: nothing comes after it.
+  // The last token needs no place in the pool, since nothing comes after it.
   const most = Math.min(maxTokens, positions + 1 - promptLength);
   const stop = alone.findIndex((token) => stopTokens.includes(token));
   if (stop >= 0 && stop < most) return { tokens: alone.slice(0, stop), reason: 'stop', stopToken: alone[stop]! };

@@ -1,5 +1,5 @@
-// Outputs that have a grammar, out of a real engine on a tiny random model: whatever it likes to say, what it says is
-// valid, and rows beside it say what they say without it.
+// Outputs with a grammar from a real engine on a tiny random model: whatever the model prefers, the output is valid,
+// and rows beside it give what they give without it.
 
 import assert from 'node:assert/strict';
 import { after, test } from 'node:test';
@@ -38,7 +38,7 @@ after(async () => {
 type Request = { readonly grammar?: Grammar; readonly params?: Partial<SamplingParams> };
 type Output = { readonly tokens: number[]; end: SequenceEnd | null; readonly text: string };
 
-/** All requests at once, until the last has ended. */
+/** Runs all requests at once, until the last has ended. */
 async function generate(requests: readonly Request[]): Promise<Output[]> {
   const outputs = requests.map(() => {
     const tokens: number[] = [];

@@ -1,6 +1,6 @@
 import type { TopLogits } from '../../src/engine/sampling/draw-top.ts';
 
-/** What a device says of a row, by the definition. */
+/** The best logits and masses of a row by definition, as a device gives them. */
 export function topOf(row: Float32Array, count: number, temperature: number): TopLogits {
   const order = [...row.keys()].sort((a, b) => row[b]! - row[a]! || a - b).slice(0, count);
   const best = row[order[0]!]!;

@@ -1,5 +1,5 @@
-// Prefix tuning, prompt tuning and p-tuning through the whole engine, against PEFT in float64: alone, with LoRA
-// beside them, on a merge of that, and on models of every family. And that nobody can tell how they were computed.
+// Prefix tuning, prompt tuning and p-tuning through the whole engine, against PEFT in float64: alone, with LoRA beside
+// them, on a merge of that, and on models of every family. Also that the way of computing changes no result.
 
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
@@ -82,7 +82,7 @@ for (const name of new Set(fixture.cases.map(({ model }) => model))) {
   test(`${name}: log-probabilities and greedy tokens are PEFT's`, { skip }, async (context) => {
     const model = lower(await tinyModel(name), 32);
     const adapter = { files: hashedAdapter(model.shape, lora), scale: 1 };
-    // Chunks end within the virtual tokens, and behind them.
+    // Chunks end within the virtual tokens and behind them.
     const { decoder, engine } = engineOf(model, { kvType: 'float32', chunk: 5, decodeActivations: 'int16' });
     const plain = engine.add(fixture.tokens, { maxTokens: 1 }, [], undefined, { promptLogprobs: 0 });
     await engine.drain();
@@ -110,7 +110,10 @@ for (const name of new Set(fixture.cases.map(({ model }) => model))) {
 
 const tiny = await tinyLowered('llama-gguf', null);
 
-/** Of llama's cases, whose shape is llama-gguf's; and LoRA adapters, of which two change the embedding. */
+/**
+ * Virtual tokens of llama's cases, whose shape is that of llama-gguf; and LoRA adapters, two of which change the
+ * embedding.
+ */
 function adaptersOf() {
   const ofLlama = fixture.cases.filter(({ model, lora }) => model === 'llama' && !lora);
   const virtual = ofLlama.map((one) => virtualOf(one));
@@ -183,7 +186,7 @@ test('cached, cut, preempted, computed ahead or none of it: the very same answer
       for (const [i, witness] of (await answer(engine, requests)).entries()) {
         const whole = expected[i]!;
         cached += witness.end!.cachedTokens;
-        // Who is aborted has come as far as the steps were quick.
+        // An aborted sequence has come as far as its steps were quick.
         const { isAborted } = requests[i]!;
         const count = isAborted ? Math.min(witness.events.length, whole.events.length) : whole.events.length;
         const plainly = ({ events }: Witness) => events.slice(0, count).map(({ token, logprobs }) => [token, logprobs]);
@@ -197,7 +200,7 @@ test('cached, cut, preempted, computed ahead or none of it: the very same answer
       }
     }
   }
-  // How much depends on when adapters arrive.
+  // The number depends on when adapters arrive.
   assert.ok(cached > 0, 'nothing was cached');
   assert.ok(others[1]!.engine.preemptions > 0 && others[2]!.engine.preemptions > 0, 'nobody was preempted');
   assert.ok(others[2]!.engine.speculation!.accepted > 0, 'no guess was right');
@@ -216,7 +219,7 @@ test('beginnings are shared by requests with the same virtual tokens and pairs a
     return witness.end!.cachedTokens;
   };
   const one = virtual[0]!;
-  // Blocks hold virtual tokens too, which are nobody's prompt.
+  // Blocks also hold virtual tokens, which do not count as the caller's prompt.
   const shared = 3 * kvBlock - one.virtualTokens!;
   assert.deepEqual([await cachedOf([one]), await cachedOf([one])], [0, shared]);
   assert.equal(await cachedOf([one, pairs[0]!]), 0);
@@ -276,7 +279,7 @@ test('what cannot be had ends its sequence alone, by a code', { skip }, async ()
     ['adapter_corrupt', 'adapter_unsupported', 'adapter_unsupported', 'adapter_unsupported'],
   );
   assert.equal(beside.events.length, 8);
-  // As long as there is room for the context, virtual tokens included.
+  // Generates as long as the context has room, virtual tokens included.
   const full = engine.add(text(100), { maxTokens: 500 }, [one]);
   await engine.drain();
   assert.deepEqual([full.end!.reason, full.events.length], ['length', 160 - 100 - one.virtualTokens! + 1]);

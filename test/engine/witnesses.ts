@@ -39,9 +39,9 @@ export type WitnessedEngine = {
   readonly time: VirtualTime;
   readonly witnesses: readonly Witness[];
   readonly merges: Merges;
-  /** What was told of merges, in order. */
+  /** Events of merges, in order. */
   readonly mergeEvents: readonly MergeEvent[];
-  /** For what may let a sequence start and comes from outside, as the decoder's pages. */
+  /** Wakes the engine for changes from outside it, such as pages of the decoder. */
   wake(): void;
   add(
     promptTokens: readonly number[],
@@ -50,17 +50,17 @@ export type WitnessedEngine = {
     share?: Share,
     more?: Pick<SequenceRequest, 'promptLogprobs' | 'cacheSalt' | 'pooling' | 'mergeKey'>,
   ): Witness;
-  /** One step, and the books balance after it. */
+  /** Runs one step and checks that the books balance after it. */
   step(): Promise<StepEvent>;
-  /** A step where the engine's process would take one; then the event loop's turn. */
+  /** Runs a step where the engine's process would run one, then gives the event loop its turn. */
   turn(): Promise<void>;
-  /** Turns until nothing is left to do. An engine that sleeps while sequences wait fails. */
+  /** Takes turns until no work is left. Fails where the engine sleeps while sequences wait. */
   drain(): Promise<void>;
-  /** Turns until nothing is left to be merged or released. */
+  /** Takes turns until nothing is left to be merged or released. */
   mergesSettled(): Promise<void>;
-  /** After the last sequence: lets loads end that nobody waits for, and nothing is left held. */
+  /** Called after the last sequence: waits for loads that still run, and checks that nothing is held. */
   settle(): Promise<void>;
-  /** Adapters copied into pages, and dropped from memory. */
+  /** Adapters copied into pages, and adapters dropped from memory. */
   readonly copies: number;
   readonly evictions: number;
   readonly preemptions: number;
@@ -74,7 +74,7 @@ export type WitnessedEngine = {
 const idleTurnsMax = 60_000;
 const quickTurns = 200;
 
-/** Says when a command came, as the engine's process does. */
+/** Wakes the loop when a command comes, as the engine's process does. */
 class WokenEngine extends Engine {
   readonly #wake: () => void;
 
@@ -114,7 +114,9 @@ export type WitnessedMerges = {
 
 type StepEvent = Extract<EngineEvent, { type: 'step' }>;
 
-/** @param storeOf makes the adapters that sequences may use; `wake` is to be called as the engine's process is woken */
+/**
+ * @param storeOf makes the adapters that sequences may use; it calls `wake` where the engine's process would be woken
+ */
 export function witnessedEngine(
   decoder: Decoder,
   prefillChunk: number,
@@ -182,7 +184,7 @@ export function witnessedEngine(
       await engine.step();
       engine.checkIntegrity();
     } else assert.ok(idleTurns++ < idleTurnsMax, 'the engine sleeps, and sequences wait');
-    // Files are read in other threads, which turns alone outrun.
+    // Files are read on other threads, which turns alone would outrun.
     await (idleTurns < quickTurns ? nextTurn() : sleep(1));
   };
   return {
@@ -245,7 +247,7 @@ export function witnessedEngine(
 
 export const tokensOf = ({ events }: Witness): number[] => events.map(({ token }) => token);
 
-/** How far the best logit led the second at each token; the sequence must have asked for two log-probabilities. */
+/** The lead of the best logit over the second at each token; the sequence must have asked for two log-probabilities. */
 export function marginsOf({ events }: Witness): number[] {
   return events.map(({ logprobs }) => logprobs!.top[0]![1] - logprobs!.top[1]![1]);
 }

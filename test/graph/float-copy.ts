@@ -1,4 +1,4 @@
-// A lowered model whose linears are floats of the same values: what its quantised operators must agree with.
+// A lowered model whose linears are floats with the same values, with which its quantised operators must agree.
 
 import type { LoweredModel } from '../../src/graph/lowered.ts';
 import { createPackedFloats, packedFloatTensor, writeFloats } from '../../src/graph/packed.ts';

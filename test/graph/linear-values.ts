@@ -1,4 +1,4 @@
-// A linear of a lowered model back as floats [n, k], by the formula that its form states.
+// A linear of a lowered model as floats [n, k], by the formula of its form.
 
 import { rowReader } from '../../src/graph/dequantize-row.ts';
 import type { LoweredModel } from '../../src/graph/lowered.ts';

@@ -1,5 +1,5 @@
-// The graph's linears in the real runtime against plain arithmetic. Activations are chosen so that rounding them to
-// 8 bits loses nothing: whole numbers, with 127 in every block of 32. What is left is float32's own rounding.
+// The graph's linears in the real runtime against plain arithmetic. Activations are whole numbers with 127 in every
+// block of 32, so that rounding them to 8 bits loses nothing, and only float32's own rounding is left.
 
 import assert from 'node:assert/strict';
 import test from 'node:test';
@@ -31,7 +31,7 @@ function wholeActivations(rows: number, k: number): Float32Array {
 
 type Weights = Map<string, LoweredTensor>;
 
-/** @param activations of all rows; or how many of them are rounded to 8 bits, the others to 16 */
+/** @param activations of all rows; or the number of rows that are rounded to 8 bits, with the others at 16 */
 async function run(
   runtime: Runtime,
   form: LinearForm,
@@ -60,7 +60,7 @@ async function run(
   return out;
 }
 
-/** The largest difference from plain arithmetic, in parts of the sum of magnitudes. */
+/** The largest difference from plain arithmetic, over the sum of magnitudes. */
 function largestError(form: LinearForm, weights: Weights, x: Float32Array, y: Float32Array): number {
   const { n, k, bias } = form;
   const w = linearValues({ linears: new Map([['x', form]]), weights }, 'x');

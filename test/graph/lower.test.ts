@@ -26,7 +26,10 @@ function partsOf({ tensors, shape }: BaseModel, name: string): RawTensor[] {
   return parts.map((part) => tensors.get(`model.layers.${layer}.${part}.weight`)!);
 }
 
-/** In steps of the weight's block: 4 bits cut what would need code 16, and a step is then an eighth of the extreme. */
+/**
+ * In steps of the weight's block. At 4 bits, values that would need code 16 are cut, and a step is an eighth of the
+ * extreme.
+ */
 function assertWithin(values: Float32Array, expected: Float32Array, bits: 4 | 8, name: string): void {
   assert.equal(values.length, expected.length);
   for (let start = 0; start < values.length; start += 32) {
@@ -118,7 +121,9 @@ test('a missing tensor is named', () => {
   );
 });
 
-/** One layer of ones; only its down projection, [hidden, 64], has rows of whole blocks for certain. */
+/**
+ * A model of one layer of ones, of which only the down projection [hidden, 64] is sure to have rows of whole blocks.
+ */
 function modelOfWidth(hidden: number): BaseModel {
   const tensors = new Map<string, RawTensor>();
   const add = (name: string, shape: readonly number[]) => {

@@ -1,4 +1,4 @@
-// The packing of the native operators: rows go in and come out as they were, beside any others, and the packing of the
+// The packing of the native operators: rows are read as they were written, beside any others, and the packing of the
 // runtime's own operators holds the same values.
 
 import assert from 'node:assert/strict';
@@ -88,7 +88,7 @@ test('the packing of the runtime’s own operators holds the same values', () =>
         const [row, block] = [Math.floor(i / k), Math.floor((i % k) / 32)];
         const code = bits === 8 ? blocks[i]! : (blocks[i >> 1]! >> (4 * (i & 1))) & 15;
         const value = scales[i >> 5]! * (code - zeroOf(bits)) + (minimums?.[block * n + row] ?? 0);
-        // The minimum was rounded once more, beside up to 128 scales.
+        // The minimum was rounded once more, together with up to 128 scales.
         const size = 1 + 256 * Math.abs(scales[i >> 5]!);
         assert.ok(Math.abs(value - values[i]!) <= 1e-6 * size, `${value} is not ${values[i]}`);
       }

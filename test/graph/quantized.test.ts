@@ -31,13 +31,13 @@ function tensorOf(type: TensorType, bytes: Uint8Array): RawTensor {
   return { name: type, type, shape: [1, (bytes.length / stride) * weights], bytes: () => bytes };
 }
 
-/** What the operators compute with. */
+/** The value with which the operators compute. */
 function valueAt({ bits, codes, scales, minimums }: Quantized, i: number): number {
   const block = Math.floor(i / blockSize);
   return scales[block]! * (codes[i]! - (bits === 4 ? 8 : 128)) + (minimums?.[block] ?? 0);
 }
 
-/** One rounding to float32 of the largest number that the value is a sum of. */
+/** Allows one rounding to float32 of the largest number in the value's sum. */
 function assertExact(type: TensorType, quantized: Quantized, expected: Float32Array): void {
   for (const [i, value] of expected.entries()) {
     const block = Math.floor(i / blockSize);
@@ -48,7 +48,7 @@ function assertExact(type: TensorType, quantized: Quantized, expected: Float32Ar
   }
 }
 
-/** Rounding to nearest moves a weight by half a step; where code -128 is missing a step is 1/127 of the extreme. */
+/** Rounding to nearest moves a weight by up to half a step; without code -128 a step is 1/127 of the extreme. */
 function assertRounded(quantized: Quantized, expected: Float32Array): void {
   for (const [i, value] of expected.entries()) {
     const step = Math.abs(quantized.scales[Math.floor(i / blockSize)]!);
@@ -57,7 +57,7 @@ function assertRounded(quantized: Quantized, expected: Float32Array): void {
   }
 }
 
-/** Any bytes are a block, once its half floats are finite: exponents of 16 and more are made small. */
+/** Blocks of any bytes, with their half floats made finite: exponents of 16 and more are reduced. */
 function blocksOf(type: TensorType) {
   const { bytes: stride } = blockLayout[type];
   const halves = type === 'Q6_K' ? [208] : symmetric.includes(type) ? [0] : [0, 2];
@@ -124,7 +124,7 @@ test('at 4 bits the extreme takes code 0, and what would need code 16 is cut to 
       for (const [i, value] of weights.entries()) {
         const scale = scales[Math.floor(i / blockSize)]!;
         const error = Math.abs(scale * (codes[i]! - 8) - value);
-        // Of the extreme's own magnitude but with the other sign: 8 steps away, and only 7 there are.
+        // A weight with the extreme's magnitude and the other sign is 8 steps away, and there are only 7.
         const allowed = codes[i] === 15 ? 1 : 0.5;
         assert.ok(codes[i]! <= 15 && error <= Math.abs(scale) * (allowed + 1e-4), `${value} became ${codes[i]}`);
       }

@@ -12,7 +12,7 @@ import {
   writeFloats,
 } from '../../src/graph/packed.ts';
 
-/** @param scale of scales, the largest; minimums and floats are within half of 1 */
+/** @param scale largest scale; minimums and floats are within half of 1 */
 export function randomLinear(
   name: string,
   form: LinearForm,

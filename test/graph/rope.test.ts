@@ -19,7 +19,7 @@ const shapeOf = (ropeTheta: number, headDim: number, ropeScaling: RopeScaling | 
   tiedEmbedding: true,
 });
 
-/** Position 1's angles are the frequencies. */
+/** The angles at position 1 are the frequencies. */
 function frequencies(shape: ModelShape): number[] {
   const { cos, sin } = ropeTables(shape, 2);
   const half = shape.headDim / 2;

@@ -1,5 +1,5 @@
-// The training graph in the real runtime: against torch's derivatives, against differences of its own loss, and against
-// itself in every form that must not matter.
+// The training graph in the real runtime: against torch's derivatives, against differences of its own loss, and in
+// forms that must not change the result.
 
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
@@ -53,7 +53,10 @@ function distance(found: Float32Array, expected: Float32Array): number {
 }
 
 type Tolerance = { readonly forward: number; readonly backward: number };
-/** The host's products round activations to 16 bits, and on the way back weights to 12. Measured: half of these. */
+/**
+ * The host's products round activations to 16 bits and, in the backward pass, weights to 12. Measured errors are half
+ * of these.
+ */
 const rounding: Tolerance = { forward: 5e-5, backward: 3e-3 };
 const onHost = runtime.device === null;
 
@@ -77,7 +80,7 @@ type Fixture = {
   readonly texts: readonly TrainingText[];
   readonly models: readonly {
     readonly model: TinyModel;
-    /** Where they are not the fixture's. */
+    /** Modules, where they differ from the fixture's. */
     readonly modules?: readonly TrainedModule[];
     readonly loss: number;
     readonly logprobs: readonly number[];
@@ -144,10 +147,10 @@ for (const [name, bits] of lowered) {
     const random = prng(3);
     const adapter = randomAdapter(model, form, random);
     const { gradients } = await (await trainingSession(runtime, model, form))(packed, adapter);
-    // Of the same weights as floats: rounding would hide what so short a way changes.
+    // With the same weights as floats: rounding would hide the effect of so small a change.
     const forward = await trainingSession(runtime, floatCopy(model), { ...form, backward: false });
     for (const [parameter, values] of adapter) {
-      // Half along the gradient, half anywhere: a part that is missing shows in the one, a wrong one in the other.
+      // Half along the gradient, half in any direction: the first shows a missing part, the second a wrong one.
       const gradient = gradients.get(parameter)!;
       const length = Math.hypot(...gradient);
       const aside = gradient.map(() => random() - 0.5);

@@ -17,7 +17,7 @@ const random = prng(21);
 const [vocabulary, k, S] = [9001, 32, 5];
 const floats = (length: number, size = 1) => Float32Array.from({ length }, () => (random() - 0.5) * size);
 
-/** A model of a head alone. */
+/** A model that consists of a head. */
 function headOf(bits: 4 | 8 | 32, corrected: boolean): LoweredModel {
   const form: LinearForm = { bits, n: vocabulary, k, corrected, halves: false, bias: false };
   const weights = randomLinear('head', form, random, bits === 4 ? 0.1 : 0.01);
@@ -45,7 +45,7 @@ for (const [bits, corrected] of [
     const weights = new Map([...t.weights].map(([name, { shape, data }]) => [name, runtime.tensor(data, shape)]));
     const session = await runtime.session(encodeOnnx(t.g.build()), { weights });
     const binding = session.bind();
-    // Ends of pieces, and one row whose label is all but impossible.
+    // Ends of pieces, and one row whose label is nearly impossible.
     const chosen = [0, 4095, 4096, 8191, 9000];
     const rows = floats(S * k, 20);
     const shares = [0.5, 0, 1, 0.25, 2];
@@ -64,7 +64,7 @@ for (const [bits, corrected] of [
       for (let i = 0; i < k; i++) sum += rows[row * k + i]! * W[token * k + i]!;
       return sum;
     };
-    // The host rounds rows to 16 bits and, on the way back, weights to 12.
+    // The host rounds rows to 16 bits and, in the backward pass, weights to 12.
     const tolerance = on === 'host' && bits !== 32 ? 2e-3 : 1e-4;
     let expectedLoss = 0;
     for (let row = 0; row < S; row++) {

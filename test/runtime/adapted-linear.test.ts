@@ -1,5 +1,5 @@
-// The operator of native/ that is a linear with all that stands around its product, against plain loops: any sizes,
-// ranks and tables, on this processor and as the scalar reference; and that a row's bits depend on the row alone.
+// The native linears with everything around their product, against plain loops: any sizes, ranks and tables, on this
+// processor and as the scalar reference; and that a row's bits depend on the row alone.
 
 import assert from 'node:assert/strict';
 import test from 'node:test';
@@ -21,17 +21,17 @@ type Linear = {
   readonly inputs: number;
   readonly outs: readonly number[];
   readonly slots: number;
-  /** Of the pages' values. */
+  /** Bits of the pages' values. */
   readonly bits: AdapterBits;
   /** Rows of W [out, in]. */
   readonly weights: readonly Float32Array[];
-  /** [out] and [in]; null: left out. */
+  /** [out] and [in]; null where left out. */
   readonly bias: Float32Array<ArrayBuffer> | null;
   readonly norm: Float32Array<ArrayBuffer> | null;
-  /** Rows bring gate beside up. */
+  /** Whether rows bring gate beside up. */
   readonly gated: boolean;
 };
-/** Ranks as rows. */
+/** Pages of A and B with ranks as rows. */
 type Pools = { readonly a: readonly Float16Array<ArrayBuffer>[]; readonly b: readonly Float16Array<ArrayBuffer>[] };
 type Rows = {
   readonly rows: number;
@@ -57,7 +57,7 @@ type Optional = { readonly hasGain: boolean; readonly hasResidual: boolean };
 async function open(runtime: Runtime, linear: Linear, pools: Pools, { hasGain, hasResidual }: Optional) {
   const { inputs, outs, slots, bits, weights, bias, norm, gated } = linear;
   const width = widthOf(linear);
-  /** Ranks as the operator takes them. */
+  /** Ranks in the order in which the operator takes them. */
   const paged = (rows: Float16Array<ArrayBuffer>, width: number, block: number) => {
     const elements = pageElements(width, block, bits);
     const pages = new Uint16Array(slots * elements);
@@ -130,7 +130,7 @@ function preparedRow({ inputs, gated, norm }: Linear, { x }: Rows, row: number):
   return own.map((value, i) => (value / Math.sqrt(mean + epsilon)) * norm[i]!);
 }
 
-/** By the definition, in double precision. */
+/** The result by definition, in double precision. */
 function expected(linear: Linear, pools: Pools, given: Rows): Float64Array {
   const { inputs, outs, bits, weights, bias } = linear;
   const valuesOf = (pool: Float16Array<ArrayBuffer>, width: number) => (bits === 8 ? decodedRanks(pool, width) : pool);
@@ -189,7 +189,7 @@ function randomLinear(random: Random, inputs = 1 + below(random, 140)): { linear
   return { linear, pools };
 }
 
-/** Half floats; or scales of a 256th and codes of any kind. */
+/** Half floats; or scales up to a 256th with any codes. */
 function randomPools(random: Random, { inputs, outs, slots, bits }: Linear): Pools {
   const pool = (width: number) => {
     const stride = rankElements(width, bits);
@@ -205,7 +205,7 @@ function randomPools(random: Random, { inputs, outs, slots, bits }: Linear): Poo
 
 type Gains = 'none' | 'one' | 'many';
 
-/** Rows on pages of any kind, several on the same: up to rank 256. */
+/** Rows on any pages, several on the same ones: up to rank 256. */
 function randomRows(random: Random, linear: Linear, rows: number, gains: Gains, hasResidual: boolean): Rows {
   const columns = below(random, 33);
   const pages = new Int32Array(rows * columns).fill(-1);

@@ -1,4 +1,4 @@
-// What is computed on the thread of idle moments is what is computed elsewhere; and that thread comes and goes.
+// The idle-class thread gives the same results as any other; it starts when it is needed and ends afterwards.
 
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
@@ -40,14 +40,14 @@ async function sumOf(values: readonly number[], made: boolean, ran: boolean): Pr
 
 const onLinux = { skip: process.platform !== 'linux' };
 
-// The first here: what another test saw of the room would hold.
+// Must be the first test: what another one learned about the room would still hold.
 test('where others leave nothing, calls are made like any other', onLinux, async (context) => {
   const cores = availableParallelism() + 1;
   const busy = Array.from({ length: cores }, () => spawn('sh', ['-c', 'while :; do :; done']));
   context.after(() => busy.map((one) => one.kill('SIGKILL')));
   const start = performance.now();
   for (let i = 0; i < 3; i++) assert.deepEqual(await sumOf([i], true, true), [10 + i]);
-  // Six calls, each after a second of patience; that they come at all is what counts.
+  // Six calls, each after a second of patience; the test is that they end.
   context.diagnostic(`${Math.round(performance.now() - start)} ms`);
 });
 

@@ -9,7 +9,7 @@ test('there is a physical core, and no more of them than logical ones', () => {
 });
 
 test('cores are those of the processors that the process may run on, within its quota', () => {
-  /** Eight processors, two a core: 0 and 4, 1 and 5 ... */
+  /** Eight processors, two for each core: 0 and 4, 1 and 5 ... */
   const siblings = (cpu: number) => `${cpu % 4},${(cpu % 4) + 4}`;
   const status = (list: string) => `Name:\tnode\nCpus_allowed:\tff\nCpus_allowed_list:\t${list}\nMems_allowed:\t1\n`;
   assert.equal(coresOf(status('0-7'), siblings, 8), 4);

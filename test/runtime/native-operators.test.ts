@@ -1,4 +1,4 @@
-// The operators of native/ in a session: through ONNX Runtime's own table, threads and memory.
+// The native operators in a session, with ONNX Runtime's own table, threads and memory.
 
 import assert from 'node:assert/strict';
 import test from 'node:test';

@@ -20,7 +20,7 @@ const collectGarbage = runInNewContext('gc') as () => void;
 
 const runtime = testRuntime();
 
-/** y [R, n] = x [R, n] · w [n, n], w given from outside; `times` of them in a row. */
+/** y [R, n] = x [R, n] · w [n, n] with w as a weight, `times` times in a row. */
 function productModel(n: number, times = 1): Uint8Array {
   const g = createGraphBuilder();
   let x = g.input('x', 'float32', ['R', n]);
@@ -30,7 +30,7 @@ function productModel(n: number, times = 1): Uint8Array {
   return encodeOnnx(g.build());
 }
 
-/** Weights that exchange neighbouring columns: whatever goes through twice is unchanged. */
+/** Weights that swap neighbouring columns: applying them twice changes nothing. */
 function exchange(n: number): Float32Array {
   const w = new Float32Array(n * n);
   for (let i = 0; i < n; i++) w[i * n + (i ^ 1)] = 1;
@@ -82,7 +82,7 @@ test('results land in the bound memory, in place, for every run', async () => {
   const y = new Float32Array(2);
   binding.input('x', runtime.tensor(x, [1, 2]));
   binding.output('y', runtime.tensor(y, [1, 2]));
-  // The same once more, and what was there before: what is not sent again must be what is there.
+  // Includes the same input again, and an earlier one: inputs that are not sent again must still be there.
   for (const [a, b] of [
     [1, 2],
     [3, 4],
@@ -152,7 +152,7 @@ test('sessions that share weights give the same results', async () => {
 test('bound memory and weights live as long as what uses them', async () => {
   const n = 4096;
   const g = createGraphBuilder();
-  // A sum reads its weight at every run; of a matrix the session would keep a packed copy.
+  // A sum reads its weight in every run; of a matrix the session would keep a packed copy.
   g.weight('w', 'float32', [n]);
   g.op('Add', [g.input('x', 'float32', [n]), 'w'], {}, g.output('y', 'float32', [n]));
   const model = encodeOnnx(g.build());
@@ -169,7 +169,7 @@ test('bound memory and weights live as long as what uses them', async () => {
   for (let round = 0; round < 20; round++) {
     collectGarbage();
     await nextTurn();
-    // What was freed is taken again and written over.
+    // Allocates memory over what may have been freed.
     const litter = Array.from({ length: 200 }, () => new Float32Array(n).fill(Number.NaN));
     await session.run(binding);
     assert.equal(litter.length, 200);
@@ -194,7 +194,7 @@ test('the event loop turns while a run computes', async () => {
     turns++;
   }
   await run;
-  // Were the run on this thread, its promise would be settled before the first turn.
+  // If the run were on this thread, its promise would settle before the first turn.
   assert.ok(turns > 10, `${turns} turns`);
 });
 
@@ -245,7 +245,7 @@ test('a device that is not there is an operating error that says what was looked
   const refused = (code: string, pattern: RegExp) => (error: unknown) =>
     error instanceof LorikeetError && error.code === code && pattern.test(error.message);
   assert.throws(() => open({ kind: 'cuda', index: 99 }), refused('device_unavailable', /cuda.*setup-cuda/));
-  // The packaged library knows of CUDA, and lacks the library that has it.
+  // The packaged library knows the name CUDA but lacks the provider's library.
   const packaged = packagedLibrary();
   assert.throws(
     () => open({ kind: 'cuda', index: 99 }, packaged),

@@ -1,4 +1,5 @@
-// PagedAttention against the same sums in 64 bits, and against itself: alone, in company, cut, on other threads.
+// PagedAttention against the same sums in 64 bits, and against itself: alone, with other sequences, in cuts, on other
+// numbers of threads.
 
 import assert from 'node:assert/strict';
 import test from 'node:test';
@@ -13,10 +14,10 @@ type Form = {
   readonly heads: number;
   readonly kvHeads: number;
   readonly dim: number;
-  /** Of a head, how much turns. */
+  /** Numbers of a head that rotate. */
   readonly turning: number;
   readonly block: number;
-  /** 0: none. */
+  /** Window of positions; 0 for none. */
   readonly window: number;
   readonly softcap: number;
 };
@@ -46,7 +47,7 @@ class Attention {
     const { heads, kvHeads, dim, turning, block, window, softcap } = form;
     this.form = form;
     this.runtime = runtimeOf(variant, threads);
-    // What nobody wrote may be anything.
+    // Positions that were never written may hold anything.
     this.keys = new Float16Array(blocks * kvHeads * dim * block).fill(Number.NaN);
     this.values = new Float16Array(blocks * kvHeads * dim * block).fill(Number.NaN);
     this.#free = Array.from({ length: blocks }, (_, i) => (i * 7) % blocks).filter((b, i, all) => all.indexOf(b) === i);
@@ -122,7 +123,7 @@ function turns(turning: number): [Float32Array, Float32Array] {
   return [angles.map(Math.cos), angles.map(Math.sin)];
 }
 
-/** All of a sequence at once in 64 bits, keys and values rounded as the pool has them. */
+/** Attention of a whole sequence at once in 64 bits, with keys and values rounded as in the pool. */
 function reference({ heads, kvHeads, dim, turning, window, softcap }: Form, qkv: Float32Array): Float64Array {
   const width = (heads + 2 * kvHeads) * dim;
   const tokens = qkv.length / width;
@@ -192,7 +193,7 @@ for (const variant of [null, 'scalar']) {
         const [out] = await pool.run([{ past: 0, blocks: pool.take(tokens), qkv }]);
         const expected = reference(form, qkv);
         for (const [i, value] of out!.entries()) {
-          // A key that lies between two halves may be rounded to either: 2^-11 of it.
+          // A key between two half floats may be rounded to either: 2^-11 of it.
           assert.ok(Math.abs(value - expected[i]!) < 5e-4, `${i}: ${value} is not ${expected[i]}`);
         }
       }),
@@ -224,7 +225,7 @@ test('a token has the same bits in any company, on any threads and however its p
       for (let round = 0; pasts.some((past, i) => past < all[i]!.tokens); round++) {
         const next = all.flatMap(({ cut, tokens, qkv }, i) => {
           const past = pasts[i]!;
-          // The last cut goes on token by token, as a decode does.
+          // The last cut goes on token by token, as decode steps do.
           const count = Math.min(cut[round] ?? 1, tokens - past);
           if (count === 0) return [];
           return [{ i, past, blocks: places[i]!, qkv: qkv.slice(past * width, (past + count) * width), count }];

@@ -1,11 +1,11 @@
-// When runs are recorded, replayed and run anew; what a recording reads is what JavaScript's memory holds at that time.
+// When runs are recorded, replayed and started anew; a replay reads what JavaScript's memory holds at that time.
 
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import { createOnnxRuntime } from '../../src/runtime/onnx-runtime.ts';
 import { type Recorder, RecordingShelf, Recordings } from '../../src/runtime/recordings.ts';
 
-// Tensors are ONNX Runtime's; the card is not there.
+// Tensors are ONNX Runtime's; the card is a stand-in.
 const { tensor } = createOnnxRuntime({ library: null, threads: 1, spin: false });
 
 function opened({ fails = false, most = 8 } = {}) {
@@ -89,11 +89,11 @@ test('other kinds of runs come between and nothing is recorded anew: lengths, si
     assert.equal(await run(recordings, tied), true);
   }
   length[0] = 1;
-  // Another tensor of the same shape is read where it lies now.
+  // Another tensor of the same shape is read from its own memory.
   const elsewhere = new Int32Array(4).fill(9);
   assert.equal(await run(recordings, new Map([...wider, ['tokens', tie(elsewhere)] as const])), true);
   assert.deepEqual(log, ['replay 1 0', 'replay 2 0', 'replay 1 0', 'replay 2 0', 'replay 3 9']);
-  // Other memory of the card's is tied: what was recorded reads what it read.
+  // Other memory of the card is tied, so the recording cannot be used: it reads what it read.
   assert.equal(await run(recordings, tied, 2), false);
   recordings.forget();
   assert.equal(memories(), 0);

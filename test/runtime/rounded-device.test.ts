@@ -42,7 +42,7 @@ for (const real of ['float16', 'bfloat16'] as const) {
     binding.input('scale', runtime.tensor(scale, [1]));
     binding.output('y', runtime.tensor(y, [rows, n]));
     await session.run(binding);
-    /** With each sum in float32, in order. */
+    /** The product with each sum in float32, in order. */
     const times = (a: Float32Array, b: Float32Array, inner: number) =>
       floatsOf(
         rounded(
@@ -58,7 +58,7 @@ for (const real of ['float16', 'bfloat16'] as const) {
     const first = times(floatsOf(rounded(x)), floatsOf(w), k);
     const expected = floatsOf(rounded(times(first, floatsOf(v), n).map((value) => value * scaleOf)));
     const equal = floatsOf(y).reduce((count, value, i) => count + Number(value === expected[i]), 0);
-    // Sums in another order round to another neighbour now and then.
+    // Sums in another order sometimes round to another neighbour.
     assert.ok(equal >= 0.9 * rows * n, `${equal} of ${rows * n}`);
   });
 }

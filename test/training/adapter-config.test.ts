@@ -10,7 +10,7 @@ const settings = {
   ...{ r: 4, loraAlpha: 8, loraDropout: 0.1, useRslora: true },
   rankPattern: { 'layers.0.self_attn.q_proj': 2 },
 };
-// What PEFT wrote for these; make-training-config.py.
+// What PEFT wrote for these settings (make-training-config.py).
 const written = JSON.parse(
   readFileSync(new URL('../fixtures/peft-training-config.json', import.meta.url), 'utf8'),
 ) as Record<string, unknown>;

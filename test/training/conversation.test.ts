@@ -1,4 +1,4 @@
-// Where the assistant speaks, in templates of every known kind.
+// Where the assistant's turns are, in templates of every known kind.
 
 import assert from 'node:assert/strict';
 import test from 'node:test';
@@ -14,7 +14,7 @@ const withTemplate = (chatTemplate: string) => tokenizerFromJson({ ...jsonFiles(
 
 const turn = "{{ '<|im_start|>' + m['role'] + '\\n' + m['content'] + '<|im_end|>\\n' }}";
 const ask = "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}";
-/** By name: a template, and what ends a turn in it. */
+/** By name: a template, and the token that ends its turns. */
 const templates: Readonly<Record<string, readonly [Tokenizer, string]>> = {
   bytes: [byteTokenizer(), '<|end|>'],
   chatml: [fromJson('smollm'), '<|im_end|>'],

@@ -1,4 +1,4 @@
-// Jobs on a device: that of LORIKEET_TEST_DEVICE, or the processor that says that it is one.
+// Jobs on a device: that of LORIKEET_TEST_DEVICE, or the processor in a device's role.
 
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
@@ -42,7 +42,7 @@ test('it learns as on the processor, dropout and validation included, and twice 
   assert.ok(end.type === 'finished', JSON.stringify(end));
   assert.ok(losses.at(-2)! < 0.8 * losses[0]!, `${losses}`);
   assert.equal(losses.length, expected.losses.length);
-  // Steps carry differences of the last bits on.
+  // Later steps carry on differences in the last bits.
   for (const [i, loss] of losses.entries()) {
     assert.ok(Math.abs(loss - expected.losses[i]!) < 1e-3 * losses[0]!, `${i}: ${loss} for ${expected.losses[i]}`);
   }

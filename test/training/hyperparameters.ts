@@ -1,4 +1,4 @@
-// Hyperparameters of small jobs, every choice made.
+// Hyperparameters of small jobs, with every field set.
 
 import type { Hyperparameters } from '../../src/protocol/training-messages.ts';
 

@@ -1,4 +1,4 @@
-// AdamW, clipping and schedules against torch's and transformers' own numbers; make-optimizer-cases.py made them.
+// AdamW, clipping and schedules against numbers from torch and transformers, made by make-optimizer-cases.py.
 
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';

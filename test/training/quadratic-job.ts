@@ -1,4 +1,4 @@
-// The trainer over an objective that needs no model: each label pulls the values to a point of its own. Jobs take
+// The trainer over an objective without a model: each label pulls the values to a point of its own. Jobs take
 // milliseconds, so that they can be interrupted at every micro-batch.
 
 import { prng } from '../../src/core/prng.ts';
@@ -53,7 +53,7 @@ export type JobOptions = {
   readonly objective?: (made: Objective) => Objective;
 };
 
-/** A trainer as a fresh process would have it: from the last checkpoint in `folder`. */
+/** A trainer as a fresh process would make it: from the last checkpoint in `folder`. */
 export async function openJob(folder: string, options: JobOptions = {}) {
   const { validates = false, between = async () => {}, write, objective = (made) => made } = options;
   const settings = { ...defaultHyperparameters, shuffle: true, ...options.settings };

@@ -1,4 +1,4 @@
-// A folder with PEFT's two files, as a request names it.
+// PEFT's two files in a folder, in the form that requests name them.
 
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';

@@ -36,7 +36,7 @@ const byHeart = {
   ...{ targetModules: allLinear, checkpointSteps: 1000 },
 };
 
-// Soft caps keep a model from being sure.
+// The soft caps of gemma2 keep it from being certain.
 for (const [name, mostLoss] of [
   ['llama', 0.01],
   ['phi3', 0.01],

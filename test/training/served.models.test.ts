@@ -1,5 +1,5 @@
-// On the real base model, with all threads: a job learns, what it learnt is served with the log-probabilities that it
-// was trained to, and a pause changes no bit.
+// On the real base model, with all threads: a job learns, the result is served with the log-probabilities that it was
+// trained to, and a pause changes no bit.
 
 import assert from 'node:assert/strict';
 import test from 'node:test';
@@ -70,6 +70,6 @@ test('paused after its first step, it ends with the bits of an undisturbed run',
     assert.ok(end.type === 'finished', JSON.stringify(end));
     return resultFiles(end.folder).digest;
   };
-  // The second micro-batch is the second step's.
+  // The second micro-batch is that of the second step.
   assert.equal(await run(2), await run(null));
 });

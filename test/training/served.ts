@@ -1,5 +1,5 @@
-// What the engine says of rows with an adapter from disk, and what the trainer's forward pass says: the same weights by
-// two graphs.
+// Log-probabilities of rows with an adapter from disk by the engine, and by the trainer's forward pass: the same
+// weights in two graphs.
 
 import type { AdapterFiles } from '../../src/core/adapter.ts';
 import { systemClock } from '../../src/core/clock.ts';
@@ -47,7 +47,7 @@ export async function servedLogprobs(
   return found;
 }
 
-/** The same by the trainer, rows packed `tokensMax` at a time. */
+/** The same by the trainer, with rows packed `tokensMax` at a time. */
 export async function trainedLogprobs(
   runtime: Runtime,
   model: LoweredModel,

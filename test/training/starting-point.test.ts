@@ -28,7 +28,7 @@ test('A is uniform within 1 / sqrt(in), as kaiming_uniform with a = sqrt(5) make
     const [sum, squares] = a.reduce(([x, y], value) => [x + value, y + value ** 2], [0, 0]);
     assert.ok(a.every((value) => Math.abs(value) <= bound));
     assert.ok(Math.abs(sum / a.length) < 0.05 * bound);
-    // A uniform distribution has a third of its bound's square as variance.
+    // The variance of a uniform distribution is a third of its bound's square.
     assert.ok(Math.abs(squares / a.length / (bound ** 2 / 3) - 1) < 0.05);
     assert.ok(b.every((value) => value === 0));
   }
@@ -70,7 +70,7 @@ test('linears whose rows are one module have one pair, as PEFT has them, and a j
   );
   for (let i = 0; i < values.length; i++) values[i] = Math.sin(i);
   const bytes = encodeAdapter(values, { config, targets }, shape);
-  // What serves has a pair for each linear, of the same A.
+  // The serving form has a pair for each linear, with the same A.
   const header = parseSafetensorsHeader(bytes.weights, bytes.weights.length)!;
   const { pairs } = readPeftAdapter(bytes.config, header, shape);
   assert.equal(pairs.length, shape.layers * trainableModules.length);

@@ -1,4 +1,4 @@
-// Jobs on the tiny models: a second or less each, by the real graph.
+// Jobs on the tiny models, which take a second or less each with the real graph.
 
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -17,7 +17,7 @@ export type TinyJobOptions = {
   readonly job?: Partial<TrainingJob>;
 };
 
-/** Eight rows of different lengths; a tiny model can learn them by heart. */
+/** Eight rows of different lengths, which a tiny model can learn by heart. */
 export const eightRows = Array.from({ length: 8 }, (_, index) => ({
   prompt: `item ${index}: `,
   completion: 'the answer is '.repeat(1 + (index % 3)) + 'abcdefgh'[index],

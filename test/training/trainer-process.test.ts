@@ -65,11 +65,11 @@ const testPlace = { device: testDeviceName, cudaDir: testCudaDir };
 const stepsOf = ({ events }: Run) =>
   events.flatMap((event) => (event.type === 'step' ? [[event.metrics.step, event.metrics] as const] : []));
 
-/** Short, with several micro-batches a step, validations and checkpoints in the middle of epochs. */
+/** Short jobs with several micro-batches in a step, and with validations and checkpoints in the middle of epochs. */
 const settings = { epochs: 20, batchRows: 3, shuffle: true, loraDropout: 0.1, evalSteps: 7, checkpointSteps: 5 };
 const interrupted = () => tinyJob({ settings, validation: eightRows.slice(0, 3) });
 
-/** So many steps of this process are there, or it has ended. */
+/** Resolves when this process has made `count` steps, or has ended. */
 async function stepsCame(run: Run, count: number): Promise<void> {
   let isOver = false;
   run.exit.then(() => {
@@ -93,7 +93,8 @@ test('kill -9 at random moments: the same digest, the same loss at each step', a
     const again = { ...(await interrupted()), cacheDir: job.cacheDir };
     for (let [isFinished, done] = [false, 0]; !isFinished; ) {
       const run = launch(again);
-      // From before the first step to after the last, and often while a checkpoint is written. However fast this goes.
+      // Kills from before the first step to after the last, and often while a checkpoint is written, however fast this
+      // goes.
       const count = Math.floor(random() * (66 - done));
       const moment = random() < 0.5 ? run.first('checkpoint') : stepsCame(run, count);
       const killed = moment.then(() => sleep(random() * 20));
@@ -128,7 +129,7 @@ test('paused again and again: each time a checkpoint of the last step, and at th
     const started = await part.first('started');
     assert.ok(started?.type === 'started');
     assert.equal(started.resumedStep, step);
-    // Some steps each time.
+    // Pauses after some steps each time.
     if (pauses < 3) await part.first('step').then(() => part.send({ type: 'pause' }));
     assert.match(await part.exit, /exit code 0/);
     const end = part.events.at(-1)!;
@@ -177,7 +178,7 @@ test('it computes only while cores idle, all of its threads', { skip: process.pl
   await run.first('step');
   const policies = schedulingPolicies(run.pid);
   assert.equal(policies[0], idlePolicy);
-  // Node has its own helpers by then, of which none computes.
+  // Node has helper threads of its own by then, none of which computes.
   assert.ok(policies.filter((policy) => policy === idlePolicy).length > 1, `${policies}`);
   run.send({ type: 'cancel' });
   await run.exit;

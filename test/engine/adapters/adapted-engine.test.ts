@@ -48,7 +48,7 @@ test('in steady state nothing is copied: 50 steps of rows on several adapters', 
   }
   assert.deepEqual(copied, Array(50).fill(0));
   await witnessed.drain();
-  // The same adapters again: they still are where they were.
+  // The same adapters again: their pages still hold them.
   const again = weights.map((adapters, i) => witnessed.add([i], { maxTokens: 5 }, adapters));
   let later = 0;
   while (!witnessed.engine.idle) later += (await witnessed.step()).stats.adapters.copiedBytes;
@@ -68,7 +68,7 @@ test('one whose adapter loads holds nobody up', async () => {
 
 test('a row that ends lets the next one start, though nothing else happens', async () => {
   const witnessed = open({ rows: 4, slots: 2 });
-  // Two pages each: one at a time.
+  // Each adapter takes two pages, so one fits at a time.
   const witnesses = [10, 20, 30].map((mark) => witnessed.add([mark], { maxTokens: 4 }, [marked(mark)]));
   const base = open({ rows: 1, slots: 0 });
   for (let i = 0; i < 3; i++) base.add([i], { maxTokens: 2 });
@@ -115,7 +115,7 @@ test('an abort while pages fill: the next one gets them when they are whole', as
 
 test('too many pages, too many bytes: a typed error at once, and nobody else feels it', async () => {
   const { bytes } = markedResident(8);
-  // 8 and 9 have 5 and 16 pages; 8 has the most bytes that there are.
+  // Marks 8 and 9 have 5 and 16 pages; mark 8 takes all bytes of the budget.
   const witnessed = open({ rows: 4, slots: 6, bytesMax: bytes });
   const weights = [[marked(9)], [marked(8), marked(2)], [marked(8)], []];
   for (const adapters of weights) witnessed.add([1], { maxTokens: 3 }, adapters);
@@ -136,7 +136,7 @@ test('a large adapter starts at last, though a popular one never stops coming', 
   };
   for (let i = 0; i < rows; i++) popular();
   while (!witnessed.witnesses[0]!.started) await witnessed.turn();
-  // All pages of `output`, of which the popular one would use one for ever.
+  // Takes all pages of `output`, of which the popular adapter would otherwise keep one for ever.
   const large = witnessed.add([5], { maxTokens: 2 }, [marked(17)]);
   const before = witnessed.witnesses.length;
   for (let turns = 0; !large.started; turns++) {
@@ -160,7 +160,7 @@ test('a sequence is never run before its pages are whole, and they stay so while
       const read = signatures();
       for (let turn = 0; turn < 15; turn++) await nextTurn();
       checks++;
-      // The same rows read again what they read at the start.
+      // The rows of the step read the same pages as at its start.
       assert.deepEqual(signatures(), read);
       return logits;
     }),
@@ -172,7 +172,7 @@ test('a sequence is never run before its pages are whole, and they stay so while
   assertOwn(...witnessed.witnesses);
 });
 
-/** As the real decoder: an adapter that overflows leaves no number in its own run. */
+/** As in the real decoder, an adapter that overflows leaves NaN in its own rows. */
 function overflowing(decoder: HashDecoder, mark: number): HashDecoder {
   return overForward(decoder, async (batch) => {
     const logits = await decoder.forward(batch);

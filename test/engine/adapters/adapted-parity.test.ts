@@ -30,13 +30,13 @@ const breath = createBreath(systemClock);
 const positions = 64;
 const steps = 6;
 /**
- * Of the largest logit. Pages hold the files' own bits, but for scalings that differ and DoRA's gains, which B is
- * multiplied by and rounded to half floats for: each value to 2^-11 of itself, and a logit of these small models sums
- * few of them.
+ * Largest difference over the largest logit. Pages hold the files' own bits, except for differing scalings and DoRA's
+ * gains: these are multiplied into B, which is rounded to half floats, each value to 2^-11 of itself, and a logit of
+ * these small models sums few of them.
  */
 const toleranceOf = (batch: string) => (batch.includes('DoRA') || batch === 'plain' ? 2e-3 : 1e-3);
 
-/** A row of the batch: what applies to it, by the adapters' letters, and how much of each. */
+/** A row of the batch: the adapters that apply to it, by letter, each with its scale. */
 type Row = readonly (readonly [letter: string, scale: number])[];
 
 const plans = {
@@ -92,7 +92,7 @@ for (const name of tinyModels) {
     );
     const decoder = await anotherDecoder(runtime, model, { rows: 8, positions, pages: 24, kvType: 'float32' });
     const merged = new Map<string, Decoder>();
-    // Rows of a batch that want the same weights hold other tokens: a decoder for each.
+    // Rows of a batch with the same weights hold different tokens, so each has a decoder of its own.
     const alone = async (scaled: readonly ScaledAdapter[], row: Row, copy: number) => {
       const key = JSON.stringify([row, copy]);
       const options = { rows: 1, positions, kvType: 'float32' } as const;
@@ -118,7 +118,7 @@ for (const name of tinyModels) {
   });
 }
 
-/** Adapters read from their files, as one, in pages. */
+/** The adapters, read from their files and combined, with pages. */
 async function placed(
   decoder: Decoder,
   model: LoweredModel,
@@ -140,15 +140,15 @@ async function placed(
 type Party = { readonly tokens: readonly number[]; readonly row: RowAdapter | null; readonly alone: Decoder };
 
 /**
- * Prefills every row in two chunks, each position's logits wanted, and decodes some steps in batches of falling size;
- * every row beside its merged model. Returns the largest difference over the largest logit.
+ * Prefills every row in two chunks with logits at each position, and decodes some steps in batches of falling size,
+ * each row beside its merged model. Returns the largest difference over the largest logit.
  */
 async function difference(decoder: Decoder, parties: readonly Party[]): Promise<number> {
   let [largest, scale, effect] = [0, 0, 0];
   const compare = (found: Float32Array, expected: Float32Array) => {
     for (const [i, logit] of expected.entries()) {
       const apart = Math.abs(logit - found[i]!);
-      // Not a maximum, which would lose a NaN.
+      // Written so that a NaN counts, which Math.max and `>` would lose.
       if (!(apart <= largest)) largest = apart;
       scale = Math.max(scale, Math.abs(logit));
     }

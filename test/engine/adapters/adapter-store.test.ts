@@ -21,7 +21,7 @@ import { marked, markedResident, markedShape, markOf } from './marked-adapters.t
 
 const bytes = markedResident(1).bytes;
 
-/** A store whose loads end when they are told to. Marks 1, 5, 11, 15, ... are of `bytes` bytes. */
+/** A store whose loads end when the test ends them. Marks 1, 5, 11, 15, ... take `bytes` bytes. */
 function open(bytesMax: number) {
   const time = virtualTime();
   const started: number[] = [];
@@ -46,14 +46,14 @@ function open(bytesMax: number) {
       await nextTurn();
     }
   };
-  /** Holds adapters that arrive at once. */
+  /** Holds adapters whose loads end at once. */
   const arrive = async (...adapters: AppliedAdapter[]) => {
     const hold = store.hold(adapters);
     await endAll();
     assert.ok(hold.adapter);
     return hold;
   };
-  /** Those that were loaded and are there no more. */
+  /** Adapters that were loaded and are no longer in memory. */
   const dropped = () => [...new Set(started)].map((mark) => `sha256:${mark}`).filter((key) => !store.has(key));
   return { time, store, started, dropped, loads, endAll, arrive, changes: () => changes };
 }
@@ -135,7 +135,7 @@ test('a load that nobody waits for any more goes on, and what it brought stays',
   await endAll();
   store.checkIntegrity();
   assert.deepEqual([started, changes(), store.has('sha256:1'), store.residentBytes], [[1], 1, true, bytes]);
-  // One that failed leaves nothing.
+  // A failed load leaves nothing behind.
   store.hold([marked(5)]).release();
   await endAll(new Error('no disk'));
   store.checkIntegrity();
@@ -158,7 +158,7 @@ test('two loads at a time, and a newcomer does not go before those that wait', a
   for (const mark of [1, 5, 11, 15]) store.hold([marked(mark)]);
   assert.deepEqual([started, store.hasRoom], [[1, 5], false]);
   loads.shift()!.end();
-  // Comes while the place changes hands: in every microtask until then.
+  // Asks in every microtask while the place is handed on.
   for (let i = 0; i < 10; i++) {
     store.hold([marked(21 + 10 * i)]);
     await Promise.resolve();
@@ -197,7 +197,7 @@ test('several adapters are one that is their sum, made of those in memory, which
   hold.release();
   store.checkIntegrity();
   assert.equal(store.resident, 3);
-  // The parts are there for others, and the sum for the next.
+  // The parts are in memory for others, and the sum for the next request.
   const others = [store.hold([marked(2)]), store.hold([marked(1, 0.5), marked(2, 2), marked(1)])];
   assert.ok(others.every(({ adapter }) => adapter !== null));
   for (const other of others) other.release();
@@ -224,7 +224,7 @@ test('an aborted load of several adapters holds its parts until it is over', asy
   assert.equal(store.residentBytes, 2 * (markedResident(1).bytes + markedResident(2).bytes));
 });
 
-/** Σ scale · Bᵀ... as [in, out] of one layer's part, in plain loops. */
+/** Σ scale · Bᵀ... of one layer's part as [in, out], in plain loops. */
 function product(adapter: ResidentAdapter, linear: JoinedLinear, part: number, layer: number): number[] {
   const sizes = joinedSizes(markedShape).find((sizes) => sizes.linear === linear)!;
   const { in: inputs, outs } = sizes;

@@ -1,5 +1,5 @@
-// Storms with adapters: many more than there is room for, some of them damaged or too large, several at once, while
-// pages and memory are short. Every sequence gets its own adapter's tokens, and in the end nobody holds anything.
+// Storms with adapters: many more than there is room for, some of them damaged or too large, several for one sequence,
+// while pages and memory are short. Every sequence gets its own adapter's tokens, and in the end nothing is held.
 
 import assert from 'node:assert/strict';
 import test from 'node:test';
@@ -25,7 +25,7 @@ function randomWeights(below: (limit: number) => number): Weights[] {
   const one = () => marked(1 + below(adapters), [1, 1, 1, 0.5, 2, 0, -1][below(7)]);
   const several = () => Array.from({ length: 2 + below(3) }, one);
   const all = Array.from({ length: adapters }, (_, i) => [marked(i + 1)]);
-  // The base and a few adapters first: they are the popular ones.
+  // The base and a few adapters come first, which makes them the popular ones.
   return [[], [one()], [one()], [one()], [one()], several(), ...all, ...Array.from({ length: 40 }, several)];
 }
 
@@ -131,7 +131,7 @@ test('storms with adapters over a real decoder: every sequence gets the tokens t
       margin = Math.min(margin, ...marginsOf(witness));
       known.set(keyOf(prompt, adapters), tokensOf(witness));
     }
-    // Ties would make the comparison a coin toss: such a prompt is of no use.
+    // A prompt with near ties is left out: rounding would decide the comparison.
     if (margin > 3e-4) prompts.push(prompt);
   }
   assert.ok(prompts.length >= (isSlow ? 1 : 4), `${prompts.length} prompts without a tie`);

@@ -1,4 +1,4 @@
-// Adapters in 8 bits: what a value may be off by, and that everything that reads an adapter in memory reads it so.
+// Adapters in 8 bits: the bound on a value's error, and that everything that reads an adapter in memory reads these.
 
 import assert from 'node:assert/strict';
 import test from 'node:test';
@@ -64,7 +64,7 @@ const adapterOf = (seed: number, r: number, bits: 8 | 16) =>
     bits,
   });
 
-/** All that an adapter adds, linear by linear. */
+/** The products of an adapter, linear by linear. */
 const productsOf = (adapter: ResidentAdapter) =>
   joinedSizes(model.shape).flatMap((sizes) =>
     sizes.outs.flatMap((out, part) =>

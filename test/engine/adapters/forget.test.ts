@@ -25,7 +25,7 @@ const breath = createBreath(systemClock);
 const runtime = testRuntime();
 const rows = 3;
 
-/** The weights live on in nobody's hands, a few turns and collections later. */
+/** Whether the adapter is collected within a few turns and collections. */
 async function isGone(adapter: WeakRef<object>): Promise<boolean> {
   for (let i = 0; i < 20 && adapter.deref() !== undefined; i++) {
     await nextTurn();
@@ -41,7 +41,7 @@ async function run(decoder: Decoder, adapter: ResidentAdapter, first: number): P
   const adapters = [{ adapter, placement, scale: 1 }];
   const prompt = { kind: 'prompt', first, pasts: [0], tokens: [5, 6, 7], sampled: [2], adapters } as const;
   const prefilled = (await decoder.forward(evenBatch(prompt))).slice();
-  // Decode steps begin at row 0.
+  // Rows of a decode step begin at row 0.
   if (first !== 0) await decoder.forward(evenBatch({ ...prompt, first: 0 }));
   const step = { kind: 'answer', first: 0, pasts: [3], tokens: [8], sampled: [0], adapters } as const;
   const decoded = (await decoder.forward(evenBatch(step))).slice();
@@ -71,7 +71,7 @@ test('bindings and pages do not keep an adapter, and it comes back as it was', a
 
   const again = await use();
   assert.deepEqual(again.logits, first.logits);
-  // Also after others were in its pages and in its bindings.
+  // The same after other adapters were in its pages and bindings.
   for (const seed of [2, 3]) {
     const other = await readAdapter(randomAdapter(model.shape, { seed, modules: layerModules, r: 16 }).files, {
       model,

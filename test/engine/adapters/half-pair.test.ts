@@ -29,7 +29,7 @@ for (const [a, b] of [
     for (let rank = 0; rank < r; rank++) {
       const [rowA, rowB] = [pair.a.subarray(rank * sizes.in, (rank + 1) * sizes.in), pair.b.subarray(rank * sizes.out)];
       const most = largestOf(rowA) * largestOf(rowB.subarray(0, sizes.out));
-      // Either side's values, at most 2^5 * sqrt(most), are off by 2^-25; a share of 2^-8 multiplies their product.
+      // Values of either side, at most 2^5 * sqrt(most), are off by 2^-25; a share of 2^-8 multiplies their product.
       const lost = 2 ** -8 * (2 * 2 ** 5 * Math.sqrt(most) * 2 ** -25 + 2 ** -50);
       for (let i = 0; i < sizes.in; i++) {
         for (let o = 0; o < sizes.out; o++) {

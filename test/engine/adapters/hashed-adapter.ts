@@ -1,4 +1,5 @@
-// An adapter whose values are a hash of their index, as fixtures/make-gradients.py fills PEFT's: no file holds them.
+// An adapter whose values are hashes of their index, as fixtures/make-gradients.py fills PEFT's, so that no file has to
+// hold them.
 
 import { type AdapterFiles, linearSize, type TargetModule } from '../../../src/core/adapter.ts';
 import type { ModelShape } from '../../../src/core/base-model.ts';
@@ -8,13 +9,13 @@ import { writeAdapterFiles } from './random-adapters.ts';
 
 export type HashedAdapter = { readonly r: number; readonly scaling: number; readonly modules: readonly string[] };
 
-/** Linears of a module, whose rows lie below each other in it. */
+/** Linears of a fused module, in the order of its rows. */
 const fused: Readonly<Record<string, readonly TargetModule[]>> = {
   qkv_proj: ['q_proj', 'k_proj', 'v_proj'],
   gate_up_proj: ['gate_proj', 'up_proj'],
 };
 
-/** On every linear, as PEFT would save it. */
+/** The adapter's files as PEFT would save them. */
 export function hashedAdapter(shape: ModelShape, { r, scaling, modules }: HashedAdapter): AdapterFiles {
   let salt = 0;
   const tensor = (name: string, size: readonly [number, number]) => {

@@ -1,5 +1,5 @@
-// Rows of a mixed batch share products, in which a row that reads nothing of a block takes zero times it: whatever an
-// adapter does to its own row, the others must not feel it.
+// Rows of a mixed batch share products, in which a row takes zero times the pages that it does not read: whatever an
+// adapter does to its own row, the other rows must not change.
 
 import assert from 'node:assert/strict';
 import test from 'node:test';

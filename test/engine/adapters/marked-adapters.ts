@@ -1,5 +1,5 @@
-// Adapters whose every number is their own mark, for a decoder without arithmetic: whoever reads the pages of another
-// adapter, pages that are only half filled, or pages that were taken away reads another mark.
+// Adapters whose every value is their own mark, for a decoder without arithmetic: a row that reads pages of another
+// adapter, half-filled pages, or pages that were taken away reads another mark.
 
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { AppliedAdapter } from '../../../src/core/adapter.ts';
@@ -39,7 +39,8 @@ export function markedResident(mark: number): ResidentAdapter {
   );
   const linears = touched.map(({ linear, layers, in: inputs, outs }) => {
     const part = (out: number, i: number) => {
-      // The last part of several has one page, whatever the others have; some adapters do not fill their last page.
+      // The last of several parts has one page, however many the others have; some adapters do not fill their last
+      // page.
       const ranks = pageRanks * (i > 0 && i === outs.length - 1 ? 1 : pagesOfMark(mark)) - (mark % 7 === 6 ? 5 : 0);
       const a = new Float16Array(layers * ranks * inputs).fill(mark);
       return { ranks, bits: 16 as const, a, b: new Float16Array(layers * ranks * out).fill(mark) };
@@ -49,7 +50,7 @@ export function markedResident(mark: number): ResidentAdapter {
   return createResident(`sha256:${mark}`, new Map(linears));
 }
 
-/** Pages that adapters together need in the linear that needs most. */
+/** Pages that adapters together take in the linear that needs most. */
 export function markedPages(adapters: readonly AppliedAdapter[]): number {
   const residents = adapters.map((adapter) => markedResident(markOf(adapter)));
   const pages = joinedSizes(markedShape).map(({ linear, outs }) => {
@@ -70,13 +71,13 @@ type MarkedLimits = {
   readonly bytesMax: number;
 };
 
-/** How a sequence on these adapters must end where it cannot run; null where it can. */
+/** The error with which a sequence on these adapters must end; null where it must run. */
 export function failureOfMarked(
   adapters: readonly AppliedAdapter[],
   { isBroken, slots, bytesMax }: MarkedLimits,
 ): ErrorCode | null {
   const bytes = adapters.map((adapter) => markedResident(markOf(adapter)).bytes);
-  // Of several that fail, the first in the request's order is told.
+  // Of several errors, the first in the request's order is reported.
   for (const [i, adapter] of adapters.entries()) {
     if (isBroken(markOf(adapter))) return 'adapter_corrupt';
     if (bytes[i]! > bytesMax) return 'adapter_too_large';
@@ -88,9 +89,9 @@ export function failureOfMarked(
 export type MarkedStoreOptions = {
   readonly clock: Clock;
   readonly bytesMax?: number;
-  /** Turns of the event loop that a load takes. */
+  /** Turns of the event loop that each load takes. */
   readonly turns?: () => number;
-  /** Adapters that turn out to be damaged. */
+  /** Whether an adapter turns out to be damaged. */
   readonly broken?: (mark: number) => boolean;
   readonly onChange?: () => void;
 };
@@ -110,7 +111,7 @@ export function markedStore(options: MarkedStoreOptions): AdapterStore {
   });
 }
 
-/** Tensors that show their memory. */
+/** A runtime whose tensors show their memory. */
 const openMemory = {
   tensor: (data: Float16Array, shape: readonly number[]) => ({ data, shape, release() {} }),
 } as unknown as Runtime;
@@ -121,7 +122,7 @@ export function markedPool(slots: number, clock: Clock, onChange = () => {}): Pa
   return new PagePool({ memory, slots, clock, onChange });
 }
 
-/** A number that tells adapters and their scales apart; 0 without any. */
+/** A number that distinguishes sets of adapters and scales; 0 without adapters. */
 export function signatureOf(adapters: readonly AppliedAdapter[]): number {
   const terms = adapters.map((adapter) => termOf(markOf(adapter), adapter.scale));
   return [...new Set(terms)].reduce((sum, term) => sum + term, 0);
@@ -129,7 +130,7 @@ export function signatureOf(adapters: readonly AppliedAdapter[]): number {
 
 const termOf = (mark: number, scale: number) => mark * (64 + scale);
 
-/** The signature that a row reads; NaN where pages are not its adapter, whole, with an end after its ranks. */
+/** The signature that a row reads; NaN where its pages are not its whole adapter with an end behind its ranks. */
 export function readSignature(row: RowAdapter | null, pool: PagePool<HostPages>): number {
   if (row === null) return 0;
   const terms = new Set<number>();
@@ -149,7 +150,7 @@ export function readSignature(row: RowAdapter | null, pool: PagePool<HostPages>)
           const isThere = rank < ranks && b[from * out] !== 0;
           if (!isThere) {
             if (!Number.isNaN(found)) return Number.NaN;
-            // The next page may be another adapter's of a combined one.
+            // The next page may belong to another adapter of a combined one.
             rank += pageRanks - 1 - (rank % pageRanks);
             continue;
           }
@@ -166,7 +167,7 @@ export function readSignature(row: RowAdapter | null, pool: PagePool<HostPages>)
   return [...terms].reduce((sum, term) => sum + term, 0);
 }
 
-/** A rank of a page, whose values lie in blocks. */
+/** Values of one rank of a page, which lie in blocks. */
 function rankOf(pool: Float16Array, page: number, rank: number, width: number, block: number): number[] {
   const first = page * pageElements(width, block, 16) + rank * block;
   const at = (i: number) => first + Math.floor(i / block) * pageRanks * block + (i % block);

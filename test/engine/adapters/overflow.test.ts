@@ -1,4 +1,4 @@
-// An adapter of finite numbers whose products are not: its own sequence ends, and nobody else notices.
+// An adapter of finite values whose products are not finite: its own sequence ends, and no other changes.
 
 import assert from 'node:assert/strict';
 import test from 'node:test';
@@ -17,7 +17,9 @@ import { layerModules, randomAdapter, randomPairs, writeAdapter } from './random
 const runtime = testRuntime();
 const breath = createBreath(systemClock);
 
-/** Random pairs whose A and B are stretched: of products beyond the floats, and of usual ones of unlike factors. */
+/**
+ * Random pairs with scaled A and B: some have products beyond float32, others usual products of very unlike factors.
+ */
 const crafted = [
   { name: 'whose products overflow', a: 1e25, b: 1e25, end: 'adapter_invalid' },
   { name: 'whose A overflows with many a token', a: 4e37, b: 1e-38, end: undefined },
@@ -50,7 +52,7 @@ for (const { name, a, b, end } of crafted) {
       await witnessed.drain();
       return all;
     };
-    // Pages in this order: the culprit's lie between the others'.
+    // Pages are placed in this order: the culprit's lie between the others'.
     const alone: Witness[] = [];
     for (const adapters of [[], [good[0]!], [culprit], [good[1]!]]) alone.push((await generate([adapters]))[0]!);
     const together = await generate([[], [good[0]!], [culprit], [good[1]!]]);

@@ -18,7 +18,7 @@ function place(pool: PagePool, mark: number): { adapter: ResidentAdapter; placem
   return { adapter, placement };
 }
 
-/** Its pages hold the adapter, and zeros where it has fewer ranks. */
+/** Asserts that the pages hold the adapter, and zeros where it has fewer ranks. */
 function assertWhole(pool: PagePool<HostPages>, mark: number, placement: Placement): void {
   const row = { adapter: markedResident(mark), placement, scale: 1 };
   assert.equal(readSignature(row, pool), signatureOf([marked(mark)]));
@@ -31,7 +31,7 @@ test('the second row of an adapter, and one after all have ended, copies nothing
   assert.equal(second.placement, first.placement);
   await first.placement.copied;
   const bytes = pool.takeCopiedBytes();
-  // 2 layers, all linears but the head: a page of each part.
+  // 2 layers, all linears except the head: one page for each part.
   const values = joinedSizes(markedShape).reduce(
     (sum, { linear, layers, in: inputs, outs }) =>
       linear === 'head' ? sum : sum + outs.reduce((sum, out) => sum + layers * pageRanks * (inputs + out), 0),
@@ -52,7 +52,7 @@ test('the second row of an adapter, and one after all have ended, copies nothing
 
 test('only pages that nobody uses are taken, the least recently placed first', async () => {
   const pool = open(4);
-  // Two pages each.
+  // Each adapter takes two pages.
   const [one, two] = [place(pool, 10), place(pool, 20)];
   await Promise.all([one.placement.copied, two.placement.copied]);
   assert.equal(pool.place(markedResident(30)), null);
@@ -65,7 +65,7 @@ test('only pages that nobody uses are taken, the least recently placed first', a
   await three.placement.copied;
   assertWhole(pool, 30, three.placement);
   pool.takeCopiedBytes();
-  // 10 was placed after 20, and is still there.
+  // 10 was placed after 20, and is still in its pages.
   await place(pool, 10).placement.copied;
   assert.equal(pool.takeCopiedBytes(), 0);
   assert.equal(pool.place(markedResident(20)), null);
@@ -75,7 +75,7 @@ test('slots that held an adapter of more ranks hold zeros where the next one has
   const pool = open(2);
   const large = place(pool, 10);
   await large.placement.copied;
-  // Its last parts have one page of two.
+  // Its last parts have one page of their two.
   assertWhole(pool, 10, large.placement);
   pool.release(large.placement);
   const small = place(pool, 12);
@@ -94,7 +94,7 @@ test('pages that are still filling are not taken, though nobody uses them any mo
   pool.release(first.placement);
   await nextTurn();
   assert.equal(pool.place(markedResident(20)), null);
-  // The adapter itself may come back, and waits for the same copy.
+  // The adapter itself can be placed again, and waits for the same copy.
   const again = place(pool, 10);
   assert.equal(again.placement, first.placement);
   pool.release(again.placement);
@@ -119,7 +119,7 @@ test('one that cannot be placed takes nothing from others', async () => {
   await Promise.all([used.placement.copied, idle.placement.copied]);
   pool.release(idle.placement);
   pool.takeCopiedBytes();
-  // Three pages: there is no room for them beside those in use.
+  // Needs three pages, for which there is no room beside those in use.
   assert.equal(pool.place(markedResident(4)), null);
   const again = place(pool, 20);
   assert.deepEqual([again.placement, pool.takeCopiedBytes()], [idle.placement, 0]);
@@ -132,7 +132,7 @@ test('one that cannot be placed takes nothing from others', async () => {
 
 test('a placement that fails in its last linear leaves no slot taken', async () => {
   const pool = open(3);
-  // 1 touches `output` alone, so that `qkv` has room for 10 and `output` has not.
+  // 1 touches `output` alone, so `qkv` has room for 10, and `output` does not.
   const [only, other] = [place(pool, 1), place(pool, 5)];
   assert.equal(pool.used, 2);
   assert.equal(pool.place(markedResident(10)), null);
@@ -153,6 +153,6 @@ test('a hold is let go once, and integrity tells who still holds', async () => {
   pool.checkIntegrity();
   await placement.copied;
   await place(pool, 10).placement.copied;
-  // Its slots are another's now.
+  // Another adapter has its slots now.
   assert.throws(() => pool.release(placement), /released twice/);
 });

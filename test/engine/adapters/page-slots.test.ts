@@ -5,7 +5,7 @@ import { PageSlots } from '../../../src/engine/adapters/page-slots.ts';
 
 type Range = { readonly first: number; readonly count: number };
 
-/** The lowest free range, by trying all. */
+/** The lowest free range, found by trying all. */
 function lowest(slots: number, count: number, taken: readonly Range[]): number | null {
   const isFree = (first: number) =>
     taken.every((range) => first + count <= range.first || first >= range.first + range.count);

@@ -1,5 +1,5 @@
-// Random adapters as PEFT's files, and what they mean by the definition: W + scaling · B A for each linear, with DoRA
-// each row scaled to its magnitude. Knows none of the engine's own layouts.
+// Random adapters as PEFT's files, and their definition: W + scaling · B A for each linear, with each row scaled to its
+// magnitude for DoRA. Knows none of the engine's own layouts.
 
 import { createHash } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
@@ -21,12 +21,12 @@ export type AdapterPlan = {
   readonly seed: number;
   readonly modules: readonly TargetModule[];
   readonly r: number;
-  /** Ranks of single modules, by their full name or its end. */
+  /** Ranks of single modules, by full name or by its end. */
   readonly rankPattern?: Readonly<Record<string, number>>;
   readonly alpha?: number;
   readonly layers?: readonly number[];
   readonly dora?: boolean;
-  /** Of the tensors in the file; F32 where it is left out. */
+  /** Type of the tensors in the file; F32 by default. */
   readonly type?: 'F16' | 'BF16';
 };
 
@@ -37,7 +37,7 @@ export type RandomAdapter = { readonly files: AdapterFiles; readonly pairs: read
 export const everyModule = targetModules;
 export const layerModules = targetModules.filter((module) => module !== 'lm_head');
 
-/** Values that half floats hold, so that an adapter in memory is the file's, whatever the tensors' type. */
+/** Values that half floats hold, so that an adapter in memory equals the file, whatever the tensors' type. */
 export function randomPairs(shape: ModelShape, plan: AdapterPlan): RandomPair[] {
   const random = prng(plan.seed);
   const floats = (length: number, from: number, to: number) =>
@@ -51,7 +51,7 @@ export function randomPairs(shape: ModelShape, plan: AdapterPlan): RandomPair[] 
     const pattern = Object.entries(plan.rankPattern ?? {}).find(([key]) => name === key || name.endsWith(`.${key}`));
     const r = pattern?.[1] ?? plan.r;
     const { in: inputs, out } = linearSize(shape, place.module);
-    // A product about as large as the tiny models' own weights, whatever the rank.
+    // Makes products about as large as the tiny models' own weights, whatever the rank.
     const width = 0.5 / r ** 0.25;
     return {
       ...place,
@@ -87,7 +87,7 @@ export function writeAdapter(plan: AdapterPlan, pairs: readonly RandomPair[]): A
   return writeAdapterFiles(config, plan.type === undefined ? floats : encoded(floats, plan.type));
 }
 
-/** As the registry hands them to an engine. */
+/** Writes an adapter's files, and gives them as the registry gives them to an engine. */
 export function writeAdapterFiles(config: Uint8Array, weights: Uint8Array): AdapterFiles {
   const folder = temporaryFolder();
   const files = {
@@ -112,7 +112,7 @@ function encoded(weights: Uint8Array, type: FloatType): Uint8Array {
   );
 }
 
-/** Adds scale · scaling · B A to W [out, in], and with DoRA scales each row to its magnitude. */
+/** Adds scale · scaling · B A to W [out, in]; for DoRA also scales each row to its magnitude. */
 export function mergePair(matrix: Float32Array, pair: RandomPair, scale: number): void {
   const { r, scaling, loraA, loraB, magnitude } = pair;
   const inputs = loraA.length / r;
@@ -131,7 +131,7 @@ export function mergePair(matrix: Float32Array, pair: RandomPair, scale: number)
 
 export type ScaledAdapter = { readonly adapter: RandomAdapter; readonly scale: number };
 
-/** The base model with the adapters merged into its floats; an adapted lm_head is no longer tied. */
+/** The base model with the adapters merged into its floats. An adapted lm_head is not tied any more. */
 export function mergedModel(base: BaseModel, scaled: readonly ScaledAdapter[]): BaseModel {
   const tensors = new Map(base.tensors);
   const floatTensor = (name: string, source: RawTensor) => {

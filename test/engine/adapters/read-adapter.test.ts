@@ -1,4 +1,5 @@
-// Files as PEFT writes them -> matrices in memory, against the definition over the whole weights.
+// Reads files as PEFT writes them into matrices in memory, and compares these with the definition over the whole
+// weights.
 
 import assert from 'node:assert/strict';
 import { readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
@@ -25,7 +26,7 @@ const noBreath: Breath = { take: async () => {} };
 const model = await tinyLowered('llama', 32);
 const { shape } = model;
 
-/** What the adapter adds to a layer's module, [out, in]: B A from its matrices in memory. */
+/** B A of a layer's module [out, in], from the adapter's matrices in memory. */
 function added(resident: ResidentAdapter, layer: number | null, module: TargetModule): Float32Array {
   const sizes = joinedSizes(shape).find(({ modules }) => modules.includes(module))!;
   const linear = resident.linears.get(sizes.linear);
@@ -49,7 +50,7 @@ function gainsOf(resident: ResidentAdapter, layer: number | null, module: Target
   return gains?.subarray(first, first + sizes.outs[part]!) ?? new Float32Array(sizes.outs[part]!).fill(1);
 }
 
-/** The base's own weights of a module, [out, in]. */
+/** The base's weights of a module, [out, in]. */
 function baseWeights(of: LoweredModel, layer: number | null, module: TargetModule): Float32Array {
   const sizes = joinedSizes(shape).find(({ modules }) => modules.includes(module))!;
   const whole = linearValues(of, layer === null ? 'head' : `layers.${layer}.${sizes.linear}`);
@@ -70,7 +71,7 @@ const places = [
   { layer: null, module: 'lm_head' },
 ] as const;
 
-/** gain * W + what is added is the merged weight, in every linear of every layer. */
+/** Asserts that gain * W + B A is the merged weight, in every linear of every layer. */
 async function check(of: LoweredModel, plan: AdapterPlan): Promise<ResidentAdapter> {
   const { files, pairs } = randomAdapter(shape, plan);
   const resident = await readAdapter(files, { model: of, breath: noBreath });
@@ -83,7 +84,7 @@ async function check(of: LoweredModel, plan: AdapterPlan): Promise<ResidentAdapt
     const gains = gainsOf(resident, layer, module);
     const { in: inputs } = linearSize(shape, module);
     const sum = added(resident, layer, module).map((value, i) => value + gains[Math.floor(i / inputs)]! * base[i]!);
-    // Gains are rounded with B.
+    // Gains are rounded together with B.
     assertNear(sum, expected, `layer ${layer} ${module}`, plan.dora || plan.rankPattern ? 2e-3 : 1e-4);
   }
   for (const { linear, layers, in: inputs, outs, modules } of joinedSizes(shape)) {
@@ -97,7 +98,7 @@ async function check(of: LoweredModel, plan: AdapterPlan): Promise<ResidentAdapt
     if (!found) continue;
     assert.equal(found.pages, Math.ceil(Math.max(...touching.map(({ r }) => r)) / pageRanks));
     for (const [part, { ranks, a, b }] of found.parts.entries()) {
-      // No more than the file has: a page's other ranks are nobody's memory.
+      // Memory holds no more ranks than the file: only pages pad them.
       const own = touching.filter(({ module }) => module === modules[part]);
       assert.equal(ranks, Math.max(0, ...own.map(({ r }) => r)));
       assert.deepEqual([a.length, b.length], [layers * ranks * inputs, layers * ranks * outs[part]!]);
@@ -126,7 +127,7 @@ for (const [what, plan, reach] of [
   ['one layer', { modules: ['k_proj', 'down_proj'], r: 3, layers: [1] }, 'layers'],
   ['the head alone', { modules: ['lm_head'], r: 4 }, 'all'],
   ['everything', { modules: everyModule, r: 16 }, 'all'],
-  // One scaling of all pairs: the file's half floats are copied as they are.
+  // All pairs have one scaling, so the file's half floats are copied unchanged.
   ['half floats', { modules: layerModules, r: 8, type: 'F16' }, 'layers'],
   [
     'half floats, ranks and so scalings by module',
@@ -194,7 +195,7 @@ test('another base model’s adapter is refused as the upload would be', async (
 });
 
 test('a long load lets the event loop take its turns', async () => {
-  // 10 MB of matrices, and a base that only has to have the right shape.
+  // 10 MB of matrices, and a base of which only the shape matters.
   const large = { ...shape, layers: 8, hidden: 512, intermediate: 2048 };
   const { files } = randomAdapter(large, { seed: 5, modules: layerModules, r: 64 });
   let turns = 0;
@@ -215,7 +216,7 @@ test('a long load lets the event loop take its turns', async () => {
   const resident = await readAdapter(files, { model: { ...model, shape: large }, breath: counted });
   isOver = true;
   assert.ok(resident.bytes > 10e6);
-  // At the least once a pair.
+  // At least one breath for each pair.
   assert.ok(breaths >= 8 * layerModules.length, `${breaths} breaths`);
   assert.ok(turns > 20, `${turns} turns`);
 });

@@ -1,6 +1,6 @@
-// Keys and values of a device in blocks: runs of prompts, pieces and answers together give the host's logits, and
-// neither known beginnings nor want of room changes a token. The device is the processor, which says that it is one, or
-// a card that keeps blocks (LORIKEET_TEST_IN_BLOCKS=on).
+// The KV cache of a device in blocks: runs of prompts, pieces and answers together give the host's logits, and neither
+// the prefix cache nor preemptions change a token. The device is the processor in a device's role, or a card that keeps
+// blocks (LORIKEET_TEST_IN_BLOCKS=on).
 
 import assert from 'node:assert/strict';
 import test from 'node:test';
@@ -72,7 +72,7 @@ for (const name of ['llama-gguf', 'qwen3', 'gemma3', 'qwen2-window'] as const) {
         const sampled = isPrompt && to < prompt ? [] : [to - 1];
         return [{ row, past: computed, to, tokens, kind: isPrompt ? 'prompt' : 'answer', sampled, adapter: null }];
       });
-      // Answers first.
+      // Answers come first.
       parts.sort((a, b) => Number(a.kind === 'prompt') - Number(b.kind === 'prompt'));
       if (parts.length === 0) continue;
       ragged += Number(new Set(parts.map(({ past, to }) => to - past)).size > 1);
@@ -83,7 +83,7 @@ for (const name of ['llama-gguf', 'qwen3', 'gemma3', 'qwen2-window'] as const) {
       }
       assert.equal(found[0]!.length, found[1]!.length);
       for (const [i, logit] of found[0]!.entries()) {
-        // Not a maximum, which would lose a NaN.
+        // Written so that a NaN counts, which Math.max and `>` would lose.
         if (!(Math.abs(logit - found[1]![i]!) <= largest)) largest = Math.abs(logit - found[1]![i]!);
         scale = Math.max(scale, Math.abs(logit));
       }
@@ -170,7 +170,7 @@ test('known beginnings, and sequences that give way, change no token', { skip },
         ...events.map(({ logprobs }) => logprobs!.logprob),
         ...(end!.promptLogprobs ?? []).map((one) => one?.logprob ?? 0),
       ];
-      // Products of a device are cut by the number of rows: the last bits differ.
+      // A device's products are cut by the number of rows, so the last bits differ.
       for (const [j, logprob] of logprobs(witness).entries()) {
         assert.ok(Math.abs(logprob - logprobs(other)[j]!) < 1e-3, `${logprob}, ${logprobs(other)[j]}`);
       }

@@ -16,7 +16,7 @@ const runtime = testRuntime();
 const model = await tinyLowered('llama-gguf', 32);
 const decoder = createDecoder(runtime, model, { rows: 4, positions: 64, target: { on: 'device', real: 'float32' } });
 
-/** The rows that were fetched whole, and the decode steps that gave the best of theirs. */
+/** Counts the rows that were fetched whole, and the decode steps that gave their best logits. */
 function counted() {
   const counts = { fetched: 0, steps: 0 };
   const logitsOf: Decoder['logitsOf'] = async (batch, temperatures) => {
@@ -42,7 +42,7 @@ async function generate(on: Decoder, all: readonly Partial<SamplingParams>[]) {
   return witnesses.map(({ events }) => events);
 }
 
-/** What each asks for, and whether the best logits are enough for it. */
+/** Sampling parameters of each request, and whether the best logits are enough for them. */
 const asked: readonly (readonly [Partial<SamplingParams>, boolean])[] = [
   [{ temperature: 0 }, true],
   [{ temperature: 1.5, topK: 40 }, true],

@@ -21,7 +21,7 @@ function opened(t: TestContext, rows: number, width = vocabulary) {
     logits.release();
     await sessions.release();
   });
-  /** As a run of the decoder leaves them there. */
+  /** Leaves logits in the device's memory, as a run of the decoder does. */
   const leave = async (data: Float32Array<ArrayBuffer>) => {
     const count = data.length / width;
     const session = await sessions.fetch(width);

@@ -1,5 +1,5 @@
-// Steps that take rows along which are not theirs: tokens of the rows that run are those of a step of their own, and
-// what rows beside them hold is what it was.
+// Decode steps that take other rows along: the rows that run get the tokens of a step of their own, and the rows beside
+// them keep what they hold.
 
 import assert from 'node:assert/strict';
 import test from 'node:test';
@@ -46,7 +46,7 @@ for (const { told, inBlocks } of forms)
     ) as [Decoder, Decoder];
     const random = prng(5);
     const below = (count: number) => Math.floor(random() * count);
-    /** Tokens that each row holds; 0: nobody has it. */
+    /** Tokens that each row holds; 0 for a row that no sequence has. */
     const held = new Array<number>(rows).fill(0);
     let steps = 0;
     for (let turn = 0; turn < 60; turn++) {
@@ -62,7 +62,7 @@ for (const { told, inBlocks } of forms)
         }
         assertNear(found[0]!, found[1]!);
       }
-      // Some of those that could: the others are beside them, or elsewhere.
+      // Some of the rows that could run: the others are beside them, or elsewhere.
       const running = [...held.keys()].filter((row) => held[row]! > 0 && below(4) > 0);
       if (running.length === 0) continue;
       const parts = running.map((row): BatchPart => {
@@ -94,7 +94,7 @@ for (const { told, inBlocks } of forms)
     for (const decoder of decoders) await decoder.release();
   });
 
-/** The processor's products are cut by the number of rows. */
+/** Products on the processor are cut by the number of rows, so the last bits may differ. */
 function assertNear(found: ArrayLike<number>, expected: ArrayLike<number>): void {
   assert.equal(found.length, expected.length);
   for (let i = 0; i < found.length; i++) {

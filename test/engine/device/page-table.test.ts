@@ -1,4 +1,4 @@
-// What a table says of rows is what they read, and each row is in one group, with rows that read the same.
+// A table's entries are what the rows read, and each row is in one group, together with rows that read the same pages.
 
 import assert from 'node:assert/strict';
 import test from 'node:test';
@@ -6,7 +6,7 @@ import fc from 'fast-check';
 import { pageTable } from '../../../src/engine/adapters/device-page-table.ts';
 
 const adapter = fc.record({ first: fc.integer({ min: 0, max: 8 }), scale: fc.float({ noNaN: true }) });
-/** Pages follow from the first: two adapters never begin in one slot. */
+/** The number of pages follows from the first one, so that no two adapters begin in the same slot. */
 const reads = fc.option(
   adapter.map(({ first, scale }) => {
     const pages = 1 + ((5 * first) % 7);

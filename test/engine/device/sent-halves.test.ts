@@ -1,5 +1,5 @@
-// What a card is sent of an adapter: its half floats as they are in memory, two bytes a value, to the pages that are
-// its own; and what their tables say of its shares.
+// What is sent of an adapter to a card: its half floats as they are in memory, two bytes for each value, to its own
+// pages; and the shares in their tables.
 
 import assert from 'node:assert/strict';
 import test from 'node:test';
@@ -17,7 +17,7 @@ import { everyModule, randomAdapter } from '../adapters/random-adapters.ts';
 
 const slots = 24;
 
-/** A card's memory is an array here, and what is sent arrives in it. */
+/** Keeps a card's memory in arrays, which receive what is sent. */
 function pretendedCard() {
   const arrays = new Map<Memory, Uint16Array>();
   let bytes = 0;
@@ -41,7 +41,10 @@ function pretendedCard() {
   return { runtime, arrays: () => [...arrays.values()], sent: () => bytes };
 }
 
-/** Rank 5 has zeros in its page, DoRA gains beside it, and one that leaves k and v alone sends zeros for those. */
+/**
+ * Rank 5 leaves zeros in its page, DoRA has gains besides, and an adapter that leaves k and v alone sends zeros for
+ * those.
+ */
 for (const plan of [
   { seed: 1, modules: everyModule, r: 16 },
   { seed: 2, modules: everyModule, r: 5, dora: true },

@@ -1,4 +1,4 @@
-// Merges for a decoder without arithmetic: a merged model is only the signature of the adapters that are in it.
+// Merges for a decoder without arithmetic: a merged model consists of the signature of its adapters.
 
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { LorikeetError } from '../../../src/core/errors.ts';
@@ -11,18 +11,21 @@ import { markedShape } from '../adapters/marked-adapters.ts';
 
 type MarkedModel = LoweredModel & { readonly signature: number };
 
-/** Merged weights are not the base's with an adapter beside them: no sequence may go from one to the other. */
+/**
+ * Added to signatures of merged weights, since these differ from the base with an adapter beside it: no sequence may
+ * change from one to the other.
+ */
 export const mergedMark = 0.25;
 
 export const signatureOfMerged = (model: LoweredModel): number => (model as MarkedModel).signature;
 
-/** What one merge takes: every one the same. */
+/** Bytes of each merge. */
 export const markedMergeBytes = 1000;
 
 export type MarkedArithmeticOptions = {
-  /** Pieces that a merge is made in. */
+  /** Number of pieces in which a merge is made. */
   readonly pieces?: () => number;
-  /** Merges that come to nothing, by their adapter's key. */
+  /** Whether a merge fails, by its adapters' key. */
   readonly broken?: (key: string) => boolean;
 };
 
@@ -54,7 +57,7 @@ export function markedArithmetic(options: MarkedArithmeticOptions = {}): MergeAr
   };
 }
 
-/** As rows read it: every distinct mark and scale once. */
+/** The signature that rows would read: every distinct mark and scale once. */
 function signatureOf(adapter: ResidentAdapter, scale: number): number {
   const terms = new Set<number>();
   for (const { linear, in: inputs, outs } of joinedSizes(markedShape)) {
@@ -63,7 +66,7 @@ function signatureOf(adapter: ResidentAdapter, scale: number): number {
       for (let rank = 0; rank < ranks; rank++) {
         const mark = a[rank * inputs]!;
         const share = scale * resident!.shares[Math.floor(rank / pageRanks)]!;
-        // What a page has no ranks for is zeros.
+        // A page holds zeros where it has no ranks.
         if (mark !== 0) terms.add(mark * (64 + (share * b[rank * outs[part]!]!) / mark));
       }
     }

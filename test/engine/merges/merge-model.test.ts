@@ -1,4 +1,4 @@
-// Merged weights against the definition, for every form that a linear may have; the base left as it was.
+// Merged weights against the definition, for every form that a linear may have; the base stays unchanged.
 
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
@@ -31,7 +31,7 @@ import { breath, densely, oddModel, resident } from './merging.ts';
 const runtime = createOnnxRuntime({ library: null, threads: 1, spin: false });
 const widths = [null, 4, 8, 16, 32] as const;
 
-/** Forms of all kinds: the GGUF has 4 and 8 bits, symmetric and corrected; the others floats, rounded or not. */
+/** Forms of all kinds: the GGUF has 4 and 8 bits, symmetric and corrected; the others have floats, rounded or not. */
 const bases: readonly { name: string; open(): Promise<BaseModel>; lowered: readonly (LinearBits | null)[] }[] = [
   { name: 'llama-gguf', open: () => tinyModel('llama-gguf'), lowered: [null, 4, 8, 16, 32] },
   { name: 'llama', open: () => tinyModel('llama'), lowered: [4, 8] },
@@ -72,7 +72,7 @@ async function merge({ base, adapter }: Merge, bits: LinearBits | null, scale = 
   return merged;
 }
 
-/** [n, k / 32]; null for floats. */
+/** Scales [n, k / 32]; null for floats. */
 function scalesOf({ linears, weights }: LoweredModel, name: string): Float32Array | null {
   const form = linears.get(name)!;
   if (isFloats(form.bits)) return null;
@@ -86,7 +86,10 @@ function scalesOf({ linears, weights }: LoweredModel, name: string): Float32Arra
   return scales;
 }
 
-/** How far the merged linears lie from the definition: in steps of a weight's grid, floats in 1e-6 and 2^-12 of it. */
+/**
+ * The largest distance of merged linears from the definition, in steps of a weight's grid; for floats in 1e-6 and 2^-12
+ * of it.
+ */
 function stepsApart({ base, scaled }: Merge, merged: LoweredModel): number {
   let most = 0;
   for (const [name, wanted] of densely(base, scaled)) {
@@ -115,7 +118,7 @@ for (const { name, open, lowered } of bases) {
           const apart = stepsApart(one, merged);
           const what = `${letter}, lowered to ${from}, merged to ${to}`;
           context.diagnostic(`${what}: ${apart.toFixed(2)}`);
-          // Half floats hold an adapter's values, and DoRA's gains only so far.
+          // Half floats hold an adapter's values exactly, but not DoRA's gains.
           const floatsMax = plan.dora ? 1000 : 4;
           const isFloat = (to ?? from ?? 0) >= 16 || name === 'odd widths';
           assert.ok(apart <= (isFloat ? floatsMax : 1.01), `${what}: ${apart}`);
@@ -126,7 +129,10 @@ for (const { name, open, lowered } of bases) {
   });
 }
 
-/** What the adapter leaves alone is the base's own; what it changes has the form asked for; nothing else is there. */
+/**
+ * Asserts that untouched tensors are the base's own, that touched ones have the form asked for, and that there are no
+ * others.
+ */
 function checkSharing({ base, adapter, scaled }: Merge, merged: LoweredModel, to: LinearBits | null): void {
   const touched = new Set<string>();
   const [before, after] = [densely(base, []), densely(base, scaled)];
@@ -229,7 +235,7 @@ test('a tied 8-bit head that is merged stays the embedding as it was', async () 
   await sameLogits(base, adapter, merged, 2e-2);
 });
 
-/** Prefills both; differences are bounded by `tolerance` times the largest logit. */
+/** Prefills both; asserts that differences are at most `tolerance` times the largest logit. */
 async function sameLogits(base: LoweredModel, adapter: ResidentAdapter, merged: LoweredModel, tolerance: number) {
   const options = { rows: 1, positions: 32, pages: 16, kvType: 'float32' } as const;
   const decoders = [base, merged].map((model) => createDecoder(runtime, model, options));

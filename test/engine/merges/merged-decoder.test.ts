@@ -1,4 +1,4 @@
-// A real decoder over a tiny model with merges beside its base: what they compute, what they share, what they leave.
+// A real decoder over a tiny model with merges beside its base: what they compute, share and leave behind.
 
 import assert from 'node:assert/strict';
 import test from 'node:test';
@@ -103,7 +103,7 @@ test('what a merge costs is measured beside steps, which it does not disturb', a
   const adapter = await residentOf(model, plan);
   await decoder.prepare(adapter);
   const before = await run(decoder, 1, null);
-  // The second one is long: where kernels for such are wrong it runs in pieces.
+  // The second probe is long: it runs in pieces where kernels for long prompts are wrong.
   const probes = [[5, 6, 7], Array.from({ length: 50 }, (_, i) => (i * 37) % 300)];
   const costs = [];
   for (const bits of [32, 4] as const) {
@@ -121,7 +121,7 @@ test('what a merge costs is measured beside steps, which it does not disturb', a
   await decoder.release();
 });
 
-/** Of how the host packs and sums. */
+/** For what depends on the host's packing and order of sums. */
 const onHost = { skip: runtime.device !== null };
 
 test('a merged row has the same bits in any row and beside rows of any weights', onHost, async () => {
@@ -134,7 +134,7 @@ test('a merged row has the same bits in any row and beside rows of any weights',
     const weights = [null, other, null, other].entries().filter(([i]) => i !== row);
     assert.deepEqual(await run(decoder, row, one, new Map(weights)), alone, `row ${row}`);
   }
-  // And in a batch of its own group, in the middle of it.
+  // And in the middle of a batch of its own group.
   for (let row = 1; row < 4; row++) {
     const tokens = row === 2 ? prompt : [50 + row, 4, 4, 4, 4];
     await decoder.forward(evenBatch({ kind: 'prompt', first: row, pasts: [0], tokens, sampled: [4], merged: one }));
@@ -147,7 +147,7 @@ test('a merged row has the same bits in any row and beside rows of any weights',
 });
 
 for (const real of ['float32', 'float16'] as const) {
-  // The host's form has single floats, and a software device has no half ones.
+  // The host's form computes in float32, and a software device has no half floats.
   const skip = real === 'float16' && (runtime.device === null || isSlow);
   test(`a float merge is what the mixed batch computes, ${real}`, { skip }, () => floatMergeIn(real));
 }
@@ -277,7 +277,7 @@ test('storms over a real decoder with merges: every sequence gets the tokens tha
       for (const adapters of weights) witnessed.engine.unmerge(mergeKey(adapters));
       await witnessed.settle();
     }
-    // Ties would make the comparison a coin toss: such a prompt is of no use.
+    // A prompt with near ties is left out: rounding would decide the comparison.
     if (margin > 3e-4) prompts.push(prompt);
   }
   assert.ok(prompts.length >= (isSlow ? 1 : 4), `${prompts.length} prompts without a tie`);

@@ -1,4 +1,4 @@
-// The life of a merge over a decoder without arithmetic: what is told, what is held, and who runs on it.
+// The life of a merge over a decoder without arithmetic: its events, what it holds, and which sequences run on it.
 
 import assert from 'node:assert/strict';
 import test from 'node:test';
@@ -69,14 +69,14 @@ test('merging, with growing progress, then merged with its figures; sequences ru
   const after = witnessed.add([3], { maxTokens: 5 }, [marked(2)]);
   const other = witnessed.add([3], { maxTokens: 5 }, [marked(2, 0.5)]);
   await witnessed.drain();
-  // What had begun stayed where it was, for all its length; another scale is another merge.
+  // Sequences that had begun stayed on their weights to the end; another scale is another merge.
   for (const witness of [before, during, other]) assertOwn(witness, false);
   assertOwn(after, true);
 });
 
 test('on a merge a sequence needs no page and no adapter in memory', async () => {
   const witnessed = open({ slots: 1, store: { bytesMax: 1_000_000 } });
-  // Sixteen pages: it could never run otherwise.
+  // The adapter needs sixteen pages, so it could never run otherwise.
   await merged(witnessed, [marked(9)]);
   const large = witnessed.add([1], { maxTokens: 20 }, [marked(9)]);
   const { stats } = await witnessed.step();
@@ -114,7 +114,7 @@ test('a budget that is too small is said before anything is computed', async () 
   const event = last(witnessed) as Extract<MergeEvent, { state: 'failed' }>;
   assert.deepEqual([event.state, event.code, computed], ['failed', 'merge_budget_exceeded', 1]);
   assert.match(event.message, /takes 1000 bytes; LORIKEET_MERGE_MEMORY leaves 999/);
-  // What is given back is there for the next.
+  // The budget that an unmerge returns is there for the next merge.
   witnessed.engine.unmerge(mergeKey([marked(1)]));
   await merged(witnessed, [marked(2)]);
 });
@@ -169,7 +169,7 @@ test('asked for again while it goes, it waits for that and is made anew', async 
   assertOwn(staying, true);
   const told = witnessed.mergeEvents.map(({ state }) => state).filter((state, i, all) => state !== all[i - 1]);
   assert.deepEqual(told, ['merging', 'merged', 'unmerged', 'merging', 'merged']);
-  // And taken back once more: what waits for the end does not come.
+  // Unmerged once more: the merge that waits for the end is given up.
   const again = witnessed.add([1], { maxTokens: 12 }, [marked(1)]);
   await witnessed.turn();
   witnessed.engine.unmerge(key);

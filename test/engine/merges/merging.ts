@@ -1,5 +1,5 @@
-// What a merge is by the definition, W + scale · scaling · B A in floats over the lowered base's own values, and small
-// models of every form to merge into. Knows none of the merge's arithmetic.
+// The definition of a merge, W + scale · scaling · B A in floats over the lowered base's own values, and small models
+// of every form to merge into. Knows none of the merge's arithmetic.
 
 import { linearSize } from '../../../src/core/adapter.ts';
 import type { BaseModel, ModelShape } from '../../../src/core/base-model.ts';
@@ -19,7 +19,7 @@ export const breath = createBreath(systemClock);
 export const resident = (model: LoweredModel, { files }: RandomAdapter): Promise<ResidentAdapter> =>
   readAdapter(files, { model, breath });
 
-/** [n, k] of every linear by its lowered name. */
+/** Weights [n, k] of every linear, by its lowered name. */
 export function densely(model: LoweredModel, scaled: readonly ScaledAdapter[]): Map<string, Float32Array> {
   const all = new Map([...model.linears.keys()].map((name) => [name, linearValues(model, name)]));
   for (const { adapter, scale } of scaled) {
@@ -39,7 +39,7 @@ export function densely(model: LoweredModel, scaled: readonly ScaledAdapter[]): 
   return all;
 }
 
-/** Random floats for a shape whose widths are no whole blocks of 32. */
+/** Random floats for a shape whose widths are not multiples of 32. */
 export function oddModel(): BaseModel {
   const shape: ModelShape = {
     ...{ architecture: 'llama', layers: 2, hidden: 40, intermediate: 72, heads: 5, kvHeads: 1, headDim: 8 },

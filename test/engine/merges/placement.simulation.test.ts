@@ -1,5 +1,5 @@
-// Where sequences run whose adapter is merged, over a decoder whose steps take the time that a table says: whatever the
-// share of the traffic, the engine's choice is nearly as fast as the better of always mixed and always merged.
+// Where sequences run whose adapter is merged, over a decoder whose steps take times from a table: whatever the share
+// of the traffic, the engine's choice is nearly as fast as the better of always mixed and always merged.
 
 import assert from 'node:assert/strict';
 import test from 'node:test';
@@ -13,10 +13,14 @@ const vocabulary = 997;
 const rows = 16;
 const callers = 16;
 
-/** Of the better choice's speed: costs are learned from steps that only decode, since prompts' times hide the rest. */
+/**
+ * Share of the better choice's speed. Costs are learned from steps that only decode, since prompts hide them elsewhere.
+ */
 const leastKept = 0.94;
 
-/** Milliseconds: to read all weights, of a row, of a mixed step beside that and of each of its rows, of a token. */
+/**
+ * Milliseconds: to read all weights, for a row, for a mixed step and each of its rows besides, and for prompt tokens.
+ */
 type Costs = {
   readonly read: number;
   readonly row: number;
@@ -26,7 +30,7 @@ type Costs = {
   readonly adaptedToken: number;
 };
 
-// SmolLM2-135M on two cores, with adapters as docs/log.md has them; then machines where each side is the clear winner.
+// SmolLM2-135M on two cores, with adapters as in docs/log.md; then machines where one side clearly wins.
 const machines: Readonly<Record<string, Costs>> = {
   'r=8 on q and v': { read: 6.4, row: 1.65, mixed: 1.2, mixedRow: 0.05, token: 1.6, adaptedToken: 1.65 },
   'r=16 on all': { read: 6.4, row: 1.65, mixed: 4, mixedRow: 0.3, token: 1.6, adaptedToken: 1.85 },
@@ -39,7 +43,7 @@ const machines: Readonly<Record<string, Costs>> = {
 
 type Share = { readonly share: number; readonly onMerges: 'auto' | 'always' | 'never' };
 
-/** Tokens a virtual second. */
+/** Tokens in a virtual second. */
 async function speedOf(costs: Costs, { share, onMerges }: Share): Promise<number> {
   const decoder = hashDecoder(rows, 128, vocabulary, 32, () => witnessed.wake());
   const random = prng(7);
@@ -50,7 +54,7 @@ async function speedOf(costs: Costs, { share, onMerges }: Share): Promise<number
     const step = costs.read + length * costs.row + (isMixed ? costs.mixed + length * costs.mixedRow : 0);
     const ofToken = (adapter: unknown) => (adapter === null ? costs.token : costs.adaptedToken);
     const prompt = prompts!.reduce((sum, { past, to, adapter }) => sum + (to - past) * ofToken(adapter), 0);
-    // A machine is never even: others are on it.
+    // Machines are noisy: other programs run on them.
     const noise = 0.7 + 0.6 * random();
     witnessed.time.advance(noise * ((length > 0 ? step : 0) + prompt));
     return decoder.forward(batch);
@@ -72,7 +76,7 @@ async function speedOf(costs: Costs, { share, onMerges }: Share): Promise<number
       await witnessed.turn();
     }
   };
-  // Costs are learned on the way.
+  // Costs are learned in this phase.
   await serve(48);
   const [start, before] = [witnessed.time.monotonic(), witnessed.witnesses.length];
   await serve(96);

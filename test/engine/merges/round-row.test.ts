@@ -1,4 +1,5 @@
-// The rounding's promises for any row: within a step, sums that arrive, the base's values where nothing is added.
+// The rounding's guarantees for any row: no weight off by more than a step, sums kept to half a step, and the base's
+// values where nothing is added.
 
 import assert from 'node:assert/strict';
 import test from 'node:test';
@@ -14,7 +15,7 @@ const k = 32 * blocks;
 const valuesOf = ({ codes, scales, minimums }: CodedRow, { bits }: Rounding): Float64Array =>
   Float64Array.from(codes, (code, i) => scales[i >> 5]! * (code - zeroOf(bits)) + minimums[i >> 5]!);
 
-/** A row on a grid of its own, as a base has it: scales of either sign, and zero. */
+/** A row on a grid of its own, as in a base: scales of either sign, and zero. */
 function gridRow(seed: number, { bits, corrected, halves }: Rounding): CodedRow {
   const random = prng(seed);
   const nearest = halves ? Math.f16round : Math.fround;
@@ -36,7 +37,7 @@ const roundings = fc.record({
   keepsGrid: fc.boolean(),
 });
 const seeds = fc.integer({ min: 0, max: 2 ** 31 });
-/** What is added, in steps of the block: from next to nothing to far beyond the grid. */
+/** Sizes of what is added, in steps of the block: from next to nothing to far beyond the grid. */
 const sizes = fc.constantFrom(0.001, 0.05, 0.4, 3, 100);
 
 test('no weight ends farther than a step from what it should be, and codes stay codes', () => {
@@ -65,7 +66,7 @@ test('what is added arrives in the sum of every stretch, however small it is', (
       const random = prng(seed);
       coded.scales.fill(0.03);
       coded.minimums.fill(0.01);
-      // Away from the ends, where a code cannot go further.
+      // Away from the ends, where a code cannot move further.
       for (let i = 0; i < k; i++) coded.codes[i] = 2 + Math.floor(random() * 12);
       const base = valuesOf(coded, rounding);
       const wanted = Float32Array.from(base, (value) => value + 2 * random() * size * 0.03);
@@ -76,7 +77,7 @@ test('what is added arrives in the sum of every stretch, however small it is', (
         lack += wanted[i]! - found[i]!;
         assert.ok(Math.abs(lack) <= 0.0151, `${lack} after ${i}`);
       }
-      // To the nearest code, all of it would be gone: no weight is half a step away.
+      // Rounding to the nearest code would lose all of it: no weight is half a step away.
       assert.notDeepEqual(found, base);
     }),
   );
@@ -86,7 +87,7 @@ test('nothing added changes no code', () => {
   fc.assert(
     fc.property(roundings, seeds, (rounding, seed) => {
       const coded = gridRow(seed, rounding);
-      // Of a block that is finer yet, the rounding of its neighbour's floats is a step.
+      // In a block that is finer still, the rounding of its neighbour's floats would be a step.
       const finest = 1e-3 * Math.max(...coded.scales.map(Math.abs));
       for (const [block, scale] of coded.scales.entries()) if (Math.abs(scale) < finest) coded.scales[block] = 0;
       const scales = coded.scales.slice();

@@ -5,7 +5,7 @@ import { type Admission, admitWaiting } from '../../../src/engine/policies/admis
 
 type Waiting = { readonly id: number; readonly is: Admission; overtaken: number };
 
-/** @returns those that start */
+/** @returns the sequences that start */
 function admissible<T extends { overtaken: number }>(
   waiting: readonly T[],
   room: number,
@@ -55,7 +55,7 @@ test('one that others block is overtaken so often, and then nobody behind it sta
   assert.equal(waiting[1]!.overtaken, 3);
   const rest = waiting.filter(({ id }) => id === 1 || id > 4);
   assert.deepEqual(ids(admissible(rest, 9, 3, ({ is }) => is)), []);
-  // Its turn comes before all others, and then theirs.
+  // The blocked sequence starts before all others, and then these.
   assert.deepEqual(ids(admissible(rest, 9, 3, () => 'start')), [1, 5, 6]);
 });
 
@@ -67,7 +67,7 @@ test('over any time: order, room, and no more than so many overtake a blocked on
     fc.property(arrivals, fc.integer({ min: 1, max: 5 }), fc.integer({ min: 1, max: 8 }), (arrivals, room, most) => {
       type Moody = { readonly id: number; readonly every: number; readonly stuck: boolean; overtaken: number };
       let waiting: Moody[] = [];
-      /** Starts of younger ones after it was found blocked for the first time. */
+      /** For each sequence, younger ones that started after it was first found blocked. */
       const passed = new Map<number, number>();
       for (let step = 0; step < 200; step++) {
         const next = arrivals[step];

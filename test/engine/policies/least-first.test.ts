@@ -19,7 +19,7 @@ test('the least comes first, and of equals the first given, while values grow an
         queue.drop();
         left.splice(left.indexOf(expected), 1);
       }
-      // The one that was given, others, or nobody.
+      // Raises the entry that was given, others, or none.
       if (random() < 0.5) expected.value += below(3);
       for (const entry of left) if (random() < 0.05) entry.value += below(5);
     }

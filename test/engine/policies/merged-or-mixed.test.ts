@@ -3,7 +3,7 @@ import test from 'node:test';
 import fc from 'fast-check';
 import { mergedOrMixed, type StepKind } from '../../../src/engine/policies/merged-or-mixed.ts';
 
-/** Reading the weights, and a row's own work; adapters cost more for each row. */
+/** Milliseconds to read the weights, for each row, and for each row's adapter. */
 const costs = (read: number, row: number, adapter: number) => (kind: StepKind, rows: number) =>
   rows === 0 ? 0 : read + rows * (row + (kind === 'mixed' ? adapter : 0));
 
@@ -17,12 +17,12 @@ test('alone, its rows run on the merge; beside few others reading the weights tw
 
 test('where adapters are dear, the merge is worth a second reading', () => {
   assert.equal(mergedOrMixed({ own: 12, others: 4, othersAdapted: false }, costs(8, 1, 2)), 'merged');
-  // The others' adapters cost the same wherever these rows run.
+  // The other rows' adapters cost the same wherever these rows run.
   assert.equal(mergedOrMixed({ own: 2, others: 12, othersAdapted: true }, costs(8, 1, 2)), 'mixed');
 });
 
 test('what runs mixed now binds nobody: it ends, and all of these rows come to the merge', () => {
-  // Fifteen of its own in the mixed batch count as its own, not as others.
+  // Fifteen of its own rows in the mixed batch count as its own, not as others.
   assert.equal(mergedOrMixed({ own: 16, others: 0, othersAdapted: false }, costs(8, 1, 0.1)), 'merged');
 });
 

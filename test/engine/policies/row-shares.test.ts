@@ -79,7 +79,7 @@ test('over any flows: shares are paid for by nobody below his, nothing flaps, an
       }
       const shares = rowShares(state, rows);
       for (const { flow, running, waiting } of state) {
-        // Nobody who waits is a whole row short while another has a whole row more than his share.
+        // No waiting flow is a whole row short while another has a whole row more than its share.
         if (waiting > 0 && running + 1 <= shares.get(flow)!) assert.equal(hasExcess(state, rows), false);
       }
     }),

@@ -26,7 +26,7 @@ test('short prompts share a step, others have one each, and answers wait for no 
   assert.deepEqual(next([1000, 1], 0), { count: 1, since: 1000 }, 'a long one is read by itself, in pieces');
   assert.equal(next([872], 1000).count, 0);
   assert.equal(next([5], 0, 1).count, 1);
-  // Prompts that are known but for a token: a step takes its time all the same.
+  // Prompts of which all but one token is known: each step still counts its least.
   let [since, steps] = [0, 0];
   for (let step = next([1], since); step.count > 0; step = next([1], since)) {
     since = step.since;
@@ -55,7 +55,7 @@ test('who was served least decodes first, of one flow whose turn is longest ago'
   assert.deepEqual(inTurn(rows, 4), rows);
 });
 
-/** Time in steps of answers: those of prompts take none. */
+/** Time in steps of answers; steps of prompts take none. */
 const stepMs = (chunks: readonly Chunk[]) =>
   Number(chunks.some(({ sequence }) => sequence.computed >= sequence.request.promptTokens.length));
 
@@ -68,7 +68,7 @@ test('beside hundreds of sequences of another tenant one decodes in every step o
   ];
   const budget = 32;
   const { served, now } = fairTraffic(jobs, { rows: 256, lead: 4096, budget, decodes: 16, stepMs });
-  // No step had more of them than it may.
+  // No step had more than 16 of the flood's sequences.
   assert.ok(now >= (300 * 39) / 16, `${now} steps`);
   const { firstAt, endedAt } = served.find(({ job }) => job.share === quiet)!;
   assert.ok(firstAt - 60 <= 2, `first token after ${firstAt - 60} steps`);

@@ -23,7 +23,7 @@ test('places are those that a search of all tokens finds, the latest first, as l
   const sums = { found: 0, expected: 0 };
   const below = (end: number) => Math.floor(random() * end);
   for (let round = 0; round < 200; round++) {
-    // Few tokens, so that each stands in many places, and many places have one hash.
+    // Few tokens, so that each stands in many places, and many places share a hash.
     const tokens = Array.from({ length: 2 + below(3 * leastTokens) }, () => below(5) - 1);
     const text = Array.from({ length: 2 + below(10) }, () => below(4));
     const index = indexOf(tokens, 2 * leastTokens);
@@ -42,7 +42,7 @@ test('places are those that a search of all tokens finds, the latest first, as l
     sums.found += found.length;
     sums.expected += Math.min(expected.length, 16);
   }
-  // Sixteen are looked at, of which some are others that have the same hash.
+  // Sixteen places are looked at, some of which only share the hash.
   assert.ok(sums.found > sums.expected / 2, JSON.stringify(sums));
 });
 
@@ -67,7 +67,7 @@ test('of several places most have it, those that fewer tokens lead to not', () =
   const index = indexOf([5, 1, 2, 7, 8, textEnd, 5, 1, 2, 7, 9, textEnd, 5, 1, 2, 6, textEnd]);
   assert.deepEqual(guessed(index, [5, 1, 2], 2), [
     [7, 3, 'most'],
-    // Of as many votes the latest place has the word.
+    // Among equal votes the latest place decides.
     [9, 4, 'some'],
   ]);
   const longer = indexOf([1, 2, 3, 4, 5, 6, textEnd, 9, 4, 5, 7, textEnd]);
@@ -106,7 +106,7 @@ test('past texts are bounded: who has most gives up what was used least recently
   texts.add('large', '5', text);
   assert.equal(texts.shelf('large', '1'), null);
   assert.ok(texts.shelf('large', '0') !== null && texts.shelf('small', 'only') !== null);
-  // A shelf that is full holds the latest texts.
+  // A full shelf holds the latest texts.
   for (let i = 0; i < 1000; i++) {
     texts.add(
       'large',

@@ -1,4 +1,4 @@
-// Tokens that are computed ahead: nobody can tell but by the time and the count. SPECULATIONS=n asks n times.
+// Speculative decoding: only times and counts show it. SPECULATIONS=n makes n requests.
 
 import assert from 'node:assert/strict';
 import test from 'node:test';
@@ -34,17 +34,17 @@ test('as much is guessed as pays', () => {
   assert.equal(draftLength({ ...step, chances: [] }).length, 0);
   const { length, gain } = draftLength({ ...step, chances: chances(0.7) });
   assert.ok(length > 1 && length < 6 && gain > 1.1, `${length}, ${gain}`);
-  // Where tokens beside cost what a step costs nothing pays.
+  // Where additional tokens cost as much as a step, nothing pays.
   assert.equal(draftLength({ ...step, chances: chances(0.9), stepMs: (tokens) => tokens }).length, 0);
 });
 
 const positions = 160;
 const blockBytes = kvTokenBytes(model.shape, 2) * kvBlock;
 
-/** @param pastTextBytes so few that shelves are given up */
+/** @param pastTextBytes few enough that shelves are given up */
 function engineOf(speculation: SpeculationMode, pastTextBytes = 48 * 1024) {
   const breath = createBreath(systemClock);
-  // Less than all rows could hold: some are preempted.
+  // Less than all rows could hold, so that some are preempted.
   const memory = { kvBytes: 7 * blockBytes, prefixBytes: blockBytes };
   const decoder = createDecoder(runtime, model, { rows: 3, positions, pages: 16, ...memory });
   const store = (clock: typeof systemClock, onChange: () => void) =>
@@ -61,7 +61,7 @@ const adapters = [1, 2].map((seed) => ({
   scale: 0.5,
 }));
 
-/** A few tokens alone are allowed, so that much repeats itself, and still much is drawn otherwise. */
+/** Only a few tokens are allowed, so that much repeats itself and much is still drawn otherwise. */
 function randomRequest() {
   const allowedTokens = Array.from({ length: 2 + below(4) }, () => below(model.shape.vocabulary));
   const pick = () => allowedTokens[below(allowedTokens.length)]!;
@@ -109,7 +109,7 @@ test('with and without guesses the text is the same, drawn or greedy, whatever c
   const asked: ReturnType<typeof randomRequest>[] = [];
   const rounds = Math.ceil(Number(process.env.SPECULATIONS ?? 240) / 4);
   for (let round = 0; round < rounds; round++) {
-    // What was asked before is asked again, beside others and cut off elsewhere.
+    // Earlier requests are repeated, beside others and cut off elsewhere.
     const again = () => ({ ...asked[below(asked.length)]!, steps: below(12), abortAfter: null });
     const requests = Array.from({ length: 4 }, () => (asked.length > 0 && below(3) === 0 ? again() : randomRequest()));
     asked.push(...requests);
@@ -117,7 +117,7 @@ test('with and without guesses the text is the same, drawn or greedy, whatever c
     for (const [i, witness] of with_.witnesses.entries()) {
       const other = without.witnesses[i]!;
       const isAborted = with_.aborts.includes(witness) || without.aborts.includes(other);
-      // Who is aborted has come as far as the steps were quick.
+      // An aborted sequence has come as far as its steps were quick.
       const count = isAborted ? Math.min(witness.events.length, other.events.length) : other.events.length;
       const plain = ({ events }: Witness) => events.slice(0, count).map(({ token, logprobs }) => ({ token, logprobs }));
       assert.deepEqual(plain(witness), plain(other), `SEED=${seed}, round ${round}`);
@@ -156,7 +156,7 @@ test('a sequence beside two others guesses nothing, nor does one with a grammar 
 test('an answer is guessed from earlier ones of the same tenant, user and weights alone', { skip }, async () => {
   const { decoder, engine } = engineOf('always', 2 ** 20);
   const prompt = Array.from({ length: 20 }, () => below(model.shape.vocabulary));
-  // Drawn text of so many tokens hardly repeats itself.
+  // Drawn text over so many tokens hardly repeats itself.
   const params = { maxTokens: 60, temperature: 2, seed: 7 };
   const ask = async (flow: number, applied: readonly AppliedAdapter[] = [], cacheSalt: string | null = null) => {
     const before = engine.speculation ?? { drafted: 0, accepted: 0 };
@@ -168,12 +168,12 @@ test('an answer is guessed from earlier ones of the same tenant, user and weight
   const first = await ask(1);
   const again = await ask(1);
   assert.ok(again.accepted > first.accepted + 40, `${again.accepted} of ${again.drafted}, at first ${first.accepted}`);
-  // To another tenant, or user, it is as new as it was to the first.
+  // For another tenant or user it is as new as it was for the first.
   assert.deepEqual(await ask(2), first);
   assert.deepEqual(await ask(1, [], 'one'), first);
   assert.deepEqual(await ask(1, [], 'two'), first);
   assert.ok((await ask(1, [], 'one')).accepted > first.accepted + 40);
-  // With other weights it is another text, of which nothing is known either.
+  // Other weights have a shelf of their own, which is empty.
   const adapted = await ask(1, [adapters[0]!]);
   const other = await ask(3, [adapters[0]!]);
   assert.deepEqual(adapted, other);
