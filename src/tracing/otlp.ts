@@ -27,12 +27,14 @@ export function otlpTracing({ endpoint, service, timers, log, send = post }: Otl
   const flush = async (): Promise<void> => {
     if (waiting.length === 0) return;
     const spans = waiting.splice(0);
-    const lost = dropped;
-    dropped = 0;
+    if (dropped > 0) {
+      log.warn({ spans: dropped }, `spans were dropped: more than ${spansMax} came before the next sending`);
+      dropped = 0;
+    }
     const resource = { attributes: [attribute('service.name', service)] };
     const body = { resourceSpans: [{ resource, scopeSpans: [{ scope: { name: 'lorikeet' }, spans }] }] };
     await send(url, JSON.stringify(body)).catch((error) => {
-      log.warn({ err: error, spans: spans.length + lost }, 'spans could not be sent');
+      log.warn({ err: error, spans: spans.length }, 'spans could not be sent');
     });
   };
   const stop = repeatedly(timers, periodMs, flush);

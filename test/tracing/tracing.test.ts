@@ -31,6 +31,29 @@ test('a generation is a span: tokens, weights, the caller’s trace, never a tex
   assert.doesNotMatch(JSON.stringify(spans), /a question|an answer/);
 });
 
+const plainSpan: Span = {
+  ...{ name: 'n', startedAt: 0, endedAt: 1, error: null, traceparent: null },
+  attributes: {},
+};
+
+test('spans beyond the limit are told once, also where the others are sent', async () => {
+  const sent: number[] = [];
+  const warnings: object[] = [];
+  const log = { warn: (fields: object, message: string) => void warnings.push({ ...fields, message }) };
+  const send = async (_url: string, body: string) => {
+    sent.push(JSON.parse(body).resourceSpans[0].scopeSpans[0].spans.length);
+  };
+  const tracing = otlpTracing({ endpoint: 'http://collector:4318', service: 's', timers: systemTimers, log, send });
+  for (let i = 0; i < 2050; i++) tracing.span(plainSpan);
+  await tracing.close();
+  tracing.span(plainSpan);
+  await tracing.close();
+  assert.deepEqual(sent, [2048, 1]);
+  assert.deepEqual(warnings, [
+    { spans: 2, message: 'spans were dropped: more than 2048 came before the next sending' },
+  ]);
+});
+
 test('spans go out together in OTLP’s form, and a collector that is not there costs nothing', async () => {
   const sent: { url: string; body: string }[] = [];
   const warnings: string[] = [];
