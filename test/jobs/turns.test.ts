@@ -20,7 +20,7 @@ test('tenants train in turns: a long job stops at a checkpoint for another, and 
   const long = { choices: { maxSteps: 200, checkpointSteps: 50, seed: 3 } };
   const alone = await testJobs(t, { stepMs: 0 });
   const undisturbed = await alone.reaches((await alone.create(long)).id, 'succeeded');
-  const { adapter } = { adapter: await alone.registry.find('default', undisturbed.adapter!) };
+  const adapter = await alone.registry.find('default', undisturbed.adapter!);
 
   const bounds = { ...plainBounds, turnMs: 40 };
   const { create, reaches, trainer, jobs, registry } = await testJobs(t, { stepMs: 2, jobs: { bounds } });
@@ -35,7 +35,7 @@ test('tenants train in turns: a long job stops at a checkpoint for another, and 
   const { adapter: made } = await reaches(first.id, 'succeeded');
   assert.equal((await registry.find('default', made!)).digest, adapter.digest);
   await reaches(own.id, 'succeeded');
-  const { events } = { events: await jobs.events('default', first.id, { after: null, limit: 1000 }) };
+  const events = await jobs.events('default', first.id, { after: null, limit: 1000 });
   const said = events.map(({ message }) => message);
   assert.ok(said.includes("Another tenant's job has its turn; this one goes on after it"));
   assert.ok(said.some((message) => /^Training goes on from step [1-9]/.test(message)));
