@@ -218,7 +218,7 @@ test('files are small', (context) => {
 
 /**
  * Top-level functions and methods, found by the formatter's indentation: from the line that opens a body to the line
- * that closes it at the same depth.
+ * that closes it at the same depth, without lines that hold only a comment.
  */
 function longFunctions(text: string, linesMax: number): string[] {
   const lines = text.split('\n');
@@ -229,13 +229,18 @@ function longFunctions(text: string, linesMax: number): string[] {
     const name = names.find(Boolean);
     if (indent === undefined || name === undefined || /^(if|for|while|switch|catch)$/.test(name)) return [];
     const last = lines.findIndex((other, index) => index > start && other.startsWith(`${indent}}`));
-    const length = last - start + 1;
+    const length = lines.slice(start, last + 1).filter((line) => !isComment.test(line)).length;
     return length > linesMax ? [`${name}: ${length} lines`] : [];
   });
 }
 
+/** A line of `//`, or one of a block comment as the formatter writes it. */
+const isComment = /^ *(\/\/|\/\*\*|\* |\*\/)/;
+
 test('functions are short', () => {
   assert.deepEqual(longFunctions(`function f() {\n${'  x();\n'.repeat(69)}}`, 70), ['f: 71 lines']);
+  const commented = '  // a\n  /** b */\n  /**\n   * c\n   */\n';
+  assert.deepEqual(longFunctions(`function f() {\n${commented}${'  x();\n'.repeat(68)}}`, 70), []);
   const long = [...texts]
     .filter(([file]) => !file.startsWith('test/'))
     .flatMap(([file, text]) => longFunctions(text, 70).map((found) => `${file}: ${found}`));
