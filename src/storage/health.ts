@@ -1,7 +1,8 @@
-// Whether anything can be written: the database takes a write (which is rolled back, so that nothing is flushed) and
-// the disk has room. A background check finds out at most every few seconds; a caller gets the last result.
+// Whether anything can be written: the data dir is writable, its disk has room, and the database takes a write (which
+// is rolled back, so that nothing is flushed). A background check finds out at most every few seconds; a caller gets
+// the last result.
 
-import { statfs } from 'node:fs/promises';
+import { access, constants, statfs } from 'node:fs/promises';
 import { sql } from 'kysely';
 import type { Clock } from '../core/clock.ts';
 import type { ErrorCode } from '../core/errors.ts';
@@ -10,7 +11,9 @@ import { storageError } from './sqlite/storage-error.ts';
 
 export type StorageHealth = {
   /**
-   * `storage_full` or `storage_busy`; null: no problem, or no result yet. Starts a new check where the last one is old.
+   * `storage_full` (also where the disk is mounted read-only), `storage_busy`, `database_invalid`, or
+   * `storage_unavailable` for any other failure; null: no problem, or no result yet. Starts a new check where the last
+   * one is old.
    */
   problem(): ErrorCode | null;
 };
@@ -25,7 +28,7 @@ export function storageHealth(database: Database, dataDir: string, clock: Clock)
   let isLooking = false;
   const look = async () => {
     isLooking = true;
-    found = await problemOf(database, dataDir).catch(() => 'storage_full' as const);
+    found = await problemOf(database, dataDir);
     lookedAt = clock.monotonic();
     isLooking = false;
   };
@@ -40,15 +43,16 @@ export function storageHealth(database: Database, dataDir: string, clock: Clock)
 class TakenBack extends Error {}
 
 async function problemOf(database: Database, dataDir: string): Promise<ErrorCode | null> {
-  const { bavail, bsize } = await statfs(dataDir);
-  if (bavail * bsize < freeBytesMin) return 'storage_full';
   try {
+    await access(dataDir, constants.W_OK);
+    const { bavail, bsize } = await statfs(dataDir);
+    if (bavail * bsize < freeBytesMin) return 'storage_full';
     await database.transaction().execute(async (transaction) => {
       await sql`UPDATE installation SET created_at = created_at`.execute(transaction);
       throw new TakenBack();
     });
     return null;
   } catch (error) {
-    return error instanceof TakenBack ? null : (storageError(error)?.code ?? 'storage_full');
+    return error instanceof TakenBack ? null : (storageError(error)?.code ?? 'storage_unavailable');
   }
 }

@@ -3,7 +3,7 @@
 
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
@@ -206,17 +206,22 @@ test('a disk that is full: generation goes on, changes are refused, and it is sa
   await keys.create({ tenant: 'a', name: 'n', scopes: ['generate'] });
 });
 
-test('health: well, locked by another program, taking no writes', async (t) => {
-  const { path, database } = await onDisk(t);
-  await sql`INSERT INTO installation VALUES ('id', 1)`.execute(database);
+/** A function that asserts what the next check of storage finds. */
+function checkedHealth(database: Database, folder: string) {
   const time = { now: 0 };
-  const health = storageHealth(database, join(path, '..'), { now: () => 0, monotonic: () => time.now });
-  const looked = async (expected: string | null) => {
+  const health = storageHealth(database, folder, { now: () => 0, monotonic: () => time.now });
+  return async (expected: string | null) => {
     time.now += 10_000;
     health.problem();
     for (let i = 0; i < 500 && health.problem() !== expected; i++) await wait(10);
     assert.equal(health.problem(), expected);
   };
+}
+
+test('health: well, locked by another program, taking no writes', async (t) => {
+  const { path, database } = await onDisk(t);
+  await sql`INSERT INTO installation VALUES ('id', 1)`.execute(database);
+  const looked = checkedHealth(database, join(path, '..'));
   await looked(null);
   const other = new DatabaseSync(path);
   other.exec('BEGIN IMMEDIATE');
@@ -226,6 +231,30 @@ test('health: well, locked by another program, taking no writes', async (t) => {
   await looked(null);
   await sql`PRAGMA query_only = 1`.execute(database);
   await looked('storage_full');
+});
+
+test('health: neither the folder nor the database can be reached', async (t) => {
+  const { path, database } = await onDisk(t);
+  await checkedHealth(database, join(path, '..', 'gone'))('storage_unavailable');
+  await database.destroy();
+  await checkedHealth(database, join(path, '..'))('storage_unavailable');
+});
+
+test('health: the folder is mounted read-only, wherever the database is', async (t) => {
+  const { path, database } = await onDisk(t);
+  const folder = join(path, '..', 'mounted');
+  mkdirSync(folder);
+  try {
+    execFileSync('mount', ['-t', 'tmpfs', '-o', 'ro,size=64m', 'tmpfs', folder], { stdio: 'ignore' });
+  } catch {
+    t.skip('needs the right to mount');
+    return;
+  }
+  try {
+    await checkedHealth(database, folder)('storage_full');
+  } finally {
+    execFileSync('umount', [folder]);
+  }
 });
 
 test('transactions take turns, and a reader never sees half of one', async (t) => {
