@@ -183,8 +183,6 @@ export type MergeRow = {
   created_by: string | null;
   /** JSON of the last merge's figures; null before the first. */
   figures: string | null;
-  /** Always null: every replica has the merges of this table. */
-  owner: string | null;
 };
 type FileTable = {
   /** Number in the order of arrival, which lists follow. */

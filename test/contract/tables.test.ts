@@ -197,7 +197,7 @@ test('tenants, merges and levels are replaced where they are', async (t) => {
   const merges = mergeTable(database);
   const merge = {
     ...{ tenant: 't', merge_key: 'k', adapters: '[]', bits: null, state: 'wanted', error_code: null },
-    ...{ error_message: null, automatic: 0, created_at: now, created_by: null, figures: null, owner: null },
+    ...{ error_message: null, automatic: 0, created_at: now, created_by: null, figures: null },
   };
   await merges.save(merge);
   await merges.save({ ...merge, state: 'failed' });

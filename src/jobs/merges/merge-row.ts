@@ -20,7 +20,6 @@ export function toRow(merge: StoredMerge): MergeRow {
     created_at: merge.createdAt,
     created_by: merge.createdBy,
     figures: merge.figures === null ? null : JSON.stringify(merge.figures),
-    owner: null,
   };
 }
 

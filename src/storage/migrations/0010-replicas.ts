@@ -28,6 +28,7 @@ export async function addReplicas(db: Kysely<unknown>): Promise<void> {
     .addColumn('epoch', 'integer', (column) => column.notNull().defaultTo(0))
     .execute();
   await db.schema.alterTable('batches').addColumn('owner', 'text').execute();
+  // Unused: every replica has all merges.
   await db.schema.alterTable('merges').addColumn('owner', 'text').execute();
   await db.schema.alterTable('kept_answers').addColumn('owner', 'text').execute();
 }
