@@ -15,12 +15,18 @@ type SchemasOf<Message extends { readonly type: string }> = {
   readonly [Kind in Message['type']]: TSchema;
 };
 
+/** Makes every field required, at any depth, so that types which differ in optional fields alone are not assignable. */
+type Whole<T> = T extends ArrayBufferView ? T : T extends object ? { readonly [K in keyof T]-?: Whole<T[K]> } : T;
+
+type Same<A, B> = [A] extends [B] ? ([B] extends [A] ? true : false) : false;
+
 /** Makes the compiler reject schemas that do not describe `Message` exactly, field by field. */
-type Exact<Message, Described> = [Message] extends [Described]
-  ? [Described] extends [Message]
-    ? unknown
-    : { readonly 'a field is described otherwise than it is typed': never }
-  : { readonly 'a field that is typed is not allowed': never };
+type Exact<Message, Described> =
+  Same<Message, Described> extends true
+    ? Same<Whole<Message>, Whole<Described>> extends true
+      ? unknown
+      : { readonly 'an optional field is described by one side alone': never }
+    : { readonly 'a field is described otherwise than it is typed': never };
 
 /** Makes a reader of messages. @param schemas one for each `type`, without that field */
 export function messageReader<Message extends { readonly type: string }>() {

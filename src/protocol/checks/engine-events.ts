@@ -1,31 +1,16 @@
 // Checks of the engine's events. A `step` event comes with every step, so its checks use no callbacks per token.
 
 import Type from 'typebox';
-import type { ModelShape } from '../../core/base-model.ts';
 import type { EngineEvent } from '../messages.ts';
 import { amount, count, failure, floats, messageReader, nullable, number } from './check-message.ts';
-
-/** The model's shape. The engine makes it from the model's files, which have checks of their own. */
-const shape = Type.Unsafe<ModelShape>(
-  Type.Object({
-    architecture: Type.String(),
-    layers: count,
-    hidden: count,
-    intermediate: count,
-    heads: count,
-    kvHeads: count,
-    headDim: count,
-    vocabulary: count,
-    context: count,
-  }),
-);
+import { modelShape } from './model-shape.ts';
 
 const weightBits = Type.Union([Type.Literal(4), Type.Literal(8), Type.Literal(16), Type.Literal(32)]);
 
 const info = Type.Object({
   model: Type.String(),
   digest: Type.String(),
-  shape,
+  shape: modelShape,
   maxContext: count,
   maxSequences: count,
   adapterRank: Type.Optional(count),
@@ -95,6 +80,7 @@ export const readEngineEvent = messageReader<EngineEvent>()({
     started: Type.Array(count),
     tokens: Type.Array(Type.Object({ id: count, token: count, logprobs: Type.Optional(logprobs) })),
     ended: Type.Array(end),
+    released: Type.Optional(Type.Array(count)),
     loads: Type.Array(Type.Object({ digest: Type.String(), tier, bytes: amount, ms: number })),
     moves: Type.Array(Type.Object({ digest: Type.String(), place, isThere: Type.Boolean() })),
     stats,
