@@ -12,30 +12,29 @@ export class BFloat16Array extends Uint16Array {
 }
 
 /**
- * Rounds to the nearest bfloat16, ties to even. Numbers beyond the range become infinite, and NaN stays NaN.
- * @param bits bits of a 32-bit float
- * @returns bits of the bfloat16
+ * Rounds numbers to the nearest bfloat16, ties to even. Numbers beyond the range become infinite, and NaN stays NaN.
  */
-export function roundToBfloat16(bits: number): number {
+export function toBfloat16(values: ArrayLike<number>): BFloat16Array {
+  const rounded = new BFloat16Array(values.length);
+  const float = new Float32Array(1);
+  const bits = new Uint32Array(float.buffer);
+  for (let i = 0; i < rounded.length; i++) {
+    const value = values[i]!;
+    float[0] = value;
+    // Rounding to 32 bits first could make a tie of a number beside one. A number that 32 bits do not hold is therefore
+    // cut off, and the last bit, far below the kept ones, is set as a sign of the rest (rounding to odd).
+    if (float[0] !== value) bits[0] = (bits[0]! - Number(Math.abs(float[0]) > Math.abs(value))) | 1;
+    rounded[i] = roundToEven(bits[0]!);
+  }
+  return rounded;
+}
+
+/** Upper half of a 32-bit float's bits, rounded to the nearest, ties to even. */
+function roundToEven(bits: number): number {
   // Rounding up could turn a NaN's bits into those of an infinity or a zero.
   if ((bits & 0x7fffffff) > 0x7f800000) return (bits >>> 16) | 0x40;
   // Adds half of the last kept place, and slightly less where that place is even.
   return (bits + 0x7fff + ((bits >>> 16) & 1)) >>> 16;
-}
-
-/**
- * Converts numbers. Each is rounded to a 32-bit float first, which changes nothing for values from 16- or 32-bit
- * floats.
- */
-export function toBfloat16(values: ArrayLike<number>): BFloat16Array {
-  const rounded = new BFloat16Array(values.length);
-  const one = new Float32Array(1);
-  const bits = new Uint32Array(one.buffer);
-  for (let i = 0; i < rounded.length; i++) {
-    one[0] = values[i]!;
-    rounded[i] = roundToBfloat16(bits[0]!);
-  }
-  return rounded;
 }
 
 /** Converts bfloat16 bits to floats, exactly. */

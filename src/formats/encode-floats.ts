@@ -1,8 +1,7 @@
-// Encodes numbers as 32- and 16-bit floats, little endian, rounded to the nearest (ties to even). BF16 rounds to 32
-// bits first.
+// Encodes numbers as 32- and 16-bit floats, little endian, rounded to the nearest (ties to even).
 
 import type { FloatType } from '../core/base-model.ts';
-import { roundToBfloat16 } from '../core/bfloat16.ts';
+import { toBfloat16 } from '../core/bfloat16.ts';
 
 /** Encodes the values. Throws RangeError for a number that would become an infinity: F16 ends at 65,504. */
 export function encodeFloats(type: FloatType, values: Float64Array): Uint8Array {
@@ -14,13 +13,9 @@ const encoders = {
   F32: (values: Float64Array) => finite(new Float32Array(values)),
   F16: (values: Float64Array) => finite(new Float16Array(values)),
   BF16(values: Float64Array) {
-    const bits = new Uint32Array(new Float32Array(values).buffer);
-    const out = new Uint16Array(bits.length);
-    for (let i = 0; i < bits.length; i++) {
-      out[i] = roundToBfloat16(bits[i]!);
-      if ((out[i]! & 0x7f80) === 0x7f80) overflow();
-    }
-    return out;
+    const bits = toBfloat16(values);
+    for (let i = 0; i < bits.length; i++) if ((bits[i]! & 0x7f80) === 0x7f80) overflow();
+    return bits;
   },
 } as const;
 

@@ -2,6 +2,7 @@
 
 import assert from 'node:assert/strict';
 import test from 'node:test';
+import fc from 'fast-check';
 import { BFloat16Array, ofBfloat16, toBfloat16 } from '../../src/core/bfloat16.ts';
 import { encodeFloats } from '../../src/formats/encode-floats.ts';
 
@@ -34,6 +35,40 @@ test('what is between two goes to the nearer, and from the middle to the even on
   assert.deepEqual([3.4e38, -3.4e38].map(bitsOf), [0x7f80, 0xff80], 'past the middle of the last step');
 });
 
+/** Exact reference: compares with the middle of the two neighbours, which a number holds exactly. */
+function nearestBits(value: number): number {
+  const sign = value < 0 || Object.is(value, -0) ? 0x8000 : 0;
+  const size = Math.abs(value);
+  let [low, high] = [0, 0x7f80];
+  while (high - low > 1) {
+    const bits = (low + high) >> 1;
+    if (finite[bits]! <= size) low = bits;
+    else high = bits;
+  }
+  const middle = (finite[low]! + finite[high]!) / 2;
+  const isUpper = size > middle || (size === middle && low % 2 === 1);
+  return (isUpper ? high : low) | sign;
+}
+
+/** Sizes by their bits. What lies in infinity's place is a step beyond the largest. */
+const finite = [...ofBfloat16(every).subarray(0, 0x7f80), 2 ** 128];
+
+test('a number of 64 bits is rounded once: not to 32 bits first, whose result may be a middle', () => {
+  const nearMiddle = fc
+    .tuple(fc.integer({ min: 0, max: 0x7f7f }), fc.integer({ min: -40, max: 40 }), fc.integer({ min: 20, max: 52 }))
+    .map(([bits, steps, places]) => ((finite[bits]! + finite[bits + 1]!) / 2) * (1 + steps * 2 ** -places));
+  const any = fc.double({ min: -3.5e38, max: 3.5e38, noNaN: true });
+  fc.assert(
+    fc.property(fc.oneof(nearMiddle, any), fc.boolean(), (size, isNegative) => {
+      const value = isNegative ? -size : size;
+      assert.equal(toBfloat16([value])[0], nearestBits(value), `${value}`);
+    }),
+    { numRuns: 5000 },
+  );
+  const above = 1 + 2 ** -8 + 2 ** -40;
+  assert.equal(ofBfloat16(toBfloat16([above]))[0], 1 + 2 ** -7);
+});
+
 test('no number stays none, whatever its bits', () => {
   const bits = Uint32Array.of(0x7f800001, 0x7fffffff, 0xff800001, 0xffffffff, 0x7fc00000);
   const none = ofBfloat16(toBfloat16(new Float32Array(bits.buffer)));
@@ -41,7 +76,7 @@ test('no number stays none, whatever its bits', () => {
 });
 
 test('exports round alike, and refuse what becomes infinite', () => {
-  const values = Float64Array.from({ length: 4096 }, (_, i) => Math.fround(Math.sin(i) * 10 ** ((i % 60) - 30)));
+  const values = Float64Array.from({ length: 4096 }, (_, i) => Math.sin(i) * 10 ** ((i % 60) - 30));
   const encoded = encodeFloats('BF16', values);
   assert.deepEqual(new Uint16Array(encoded.buffer), new Uint16Array(toBfloat16(values)));
   assert.throws(() => encodeFloats('BF16', Float64Array.of(3.4e38)), RangeError);
