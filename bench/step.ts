@@ -11,10 +11,12 @@ import { parseArgs } from 'node:util';
 import { loadConfig } from '../src/config.ts';
 import type { Activations } from '../src/core/base-model.ts';
 import { systemClock } from '../src/core/clock.ts';
+import { kvTokenBytes } from '../src/core/memory-plan.ts';
 import { prng } from '../src/core/prng.ts';
 import { createDecoder, type Decoder } from '../src/engine/runner/decoder.ts';
 import { evenBatch } from '../src/engine/runner/forward-batch.ts';
 import type { LinearBits } from '../src/graph/lowered.ts';
+import { realBytes } from '../src/graph/target.ts';
 import { loadWeights } from '../src/graph/weights.ts';
 import { resolveModel } from '../src/models/resolve.ts';
 import { createOnnxRuntime } from '../src/runtime/onnx-runtime.ts';
@@ -49,6 +51,7 @@ const weights = await loadWeights(files, bits, cacheDir, console.warn);
 
 const runtime = createOnnxRuntime({ library: null, threads: Number(flags.threads), spin: true });
 const rounds = Number(flags.rounds);
+const kvType = 'float16';
 const opened: Decoder[] = [];
 const tokensPerSecond = flags.mode === 'prefill' ? await prefill(Number(flags.prompt)) : await decode();
 const peakRssBytes = process.resourceUsage().maxRSS * 1024;
@@ -66,7 +69,7 @@ async function roofline() {
   const ofWeights = [...linears.keys()].reduce((sum, name) => sum + sizeOf(name), 0);
   const rows = Number(flags.batch);
   const length = Number(flags.context) + Number(flags.tokens) / 2;
-  const ofKv = 2 * 4 * shape.layers * rows * length * shape.kvHeads * shape.headDim;
+  const ofKv = rows * length * kvTokenBytes(shape, realBytes[kvType]);
   const stepSeconds = rows / tokensPerSecond;
   return {
     gigabytesPerSecond: bandwidth / 1e9,
@@ -114,6 +117,7 @@ function decoderOf(rows: number, positions: number) {
     rows: Math.max(rows, Number(flags.slots ?? 0)),
     positions: Math.max(positions, Number(flags.positions ?? 0)),
     kvBytes: 2 ** 32,
+    kvType,
     decodeActivations: flags.activations as Activations,
     ...profile,
   });
