@@ -71,7 +71,7 @@ export const decoderNames = {
   totalLength: 'total_length',
   /** int64 [S]: rows of R whose result is wanted. */
   sampled: 'sampled',
-  /** Keys, read and written in place: `poolShapes` over blocks, or rows [B, kvHeads, positions, headDim]. */
+  /** Keys and values, read and written in place: `poolShapes` over blocks, or rows [B, kvHeads, positions, headDim]. */
   key: (layer: number) => `key.${layer}`,
   value: (layer: number) => `value.${layer}`,
   /** The same memory as an output, over rows: ONNX requires a second name. */

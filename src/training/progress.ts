@@ -7,7 +7,7 @@ export type Progress = {
   readonly step: number;
   /** Prompt and completion tokens of those steps. */
   readonly trainedTokens: number;
-  /** The validation with the lowest loss, and how many came after it. */
+  /** The validation with the lowest loss so far, null before the first; `missed` counts those after it. */
   readonly best: { readonly step: number; readonly validLoss: number } | null;
   readonly missed: number;
   /** The last step's figures while its validation is still to come; null otherwise. */

@@ -30,7 +30,7 @@ export type PagePoolOptions<Memory extends PageMemory> = {
   /** Number of slots in each linear's pool. */
   readonly slots: number;
   readonly clock: Clock;
-  /** Called when pages hold an adapter. */
+  /** Called when a copy has ended: the pages hold their adapter, and can be taken if no row uses them. */
   readonly onChange: () => void;
 };
 

@@ -21,7 +21,7 @@ export type BlockMemory = {
 export type BlockKvForm = {
   readonly rows: number;
   readonly positions: number;
-  /** Tokens of a block. */
+  /** Tokens of a block; `blockBytes` are its bytes in all layers. */
   readonly length: number;
   readonly blockBytes: number;
   /** Bytes for what rows hold, bounded by one context and by one for each row; the upper bound by default. */

@@ -77,7 +77,7 @@ export type Prefixes = {
 export type KvRange = {
   /** Names the memory: for equal numbers of rows, equal names mean the same tensors. */
   readonly place: string;
-  /** Each row's blocks in the order of positions; null where row i of the tensors is a row of the range. */
+  /** Each row's blocks in the order of positions; null where the tensors consist of the range's own rows. */
   readonly blocks: readonly (readonly number[])[] | null;
   /** Row i of the tensors is row `order[i]` of the range; null where the order is the same. */
   readonly order: readonly number[] | null;

@@ -309,8 +309,8 @@ export class Engine {
       rows += sampled.length;
       const isPrompt = prefillLeft(sequence) > 0;
       sequence.computed += count;
-      // The prefix cache keeps prompts alone. An answer's keys and values are not bit for bit what a prompt would
-      // compute: they serve the same sequence after a preemption, and no other prompt.
+      // Registers only the prompt. An answer's keys and values are not bit for bit what a prompt would compute: they
+      // serve the same sequence after a preemption, and no prompt.
       this.#keep(sequence, Math.min(sequence.computed, sequence.request.promptTokens.length));
       if (sequence.promptLogprobs !== null && isPrompt) {
         notePrompt(sequence, sampled[0]!, logits.rows.slice(first, rows) as Float32Array[]);

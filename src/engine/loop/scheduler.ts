@@ -53,7 +53,10 @@ export type SchedulerOptions = {
   readonly admit: (sequence: Sequence) => Admission;
   /** Releases what the sequence needs to run but not to wait; its row is cleared after this. */
   readonly preempt: (sequence: Sequence) => void;
-  /** Pages of the pool, for each linear. */
+  /**
+   * Pages of each linear's pool. `pagesOf` gives those that a sequence takes, or would take; sequences of one key share
+   * theirs.
+   */
   readonly pages: number;
   readonly pagesOf: (sequence: Sequence) => { readonly key: string; readonly pages: number } | null;
 };

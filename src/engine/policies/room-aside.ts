@@ -4,7 +4,7 @@
 export type RoomAside = {
   /** Milliseconds of the last step. */
   readonly stepMs: number;
-  /** Rows that run. */
+  /** Rows that run, of `slots` that could. */
   readonly rows: number;
   readonly slots: number;
   /** Whether a merge is being made. */

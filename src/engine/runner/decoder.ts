@@ -52,7 +52,7 @@ export type DecoderOptions = {
   /** Bits of adapters' values in pages on the processor; 16 by default. */
   readonly adapterBits?: AdapterBits;
   readonly clock?: Clock;
-  /** Called when pages hold an adapter. */
+  /** Called when pages hold an adapter that was being copied to them, and can be taken if no row uses them. */
   readonly onPagesChange?: () => void;
   /**
    * Activations of answers on the host; 'int16' rounds them as prompts are rounded: nearer to floats, and slower.
