@@ -10,6 +10,7 @@ Driver driver;
 EXPORT size_t lorikeet_use_cuda(const uint64_t *addresses, size_t count) {
   if (count * sizeof *addresses != sizeof driver) return 0;
   memcpy(&driver, addresses, sizeof driver);
+  card_real = (ElementType)driver.real;
   return count;
 }
 

@@ -41,6 +41,8 @@ typedef struct {
   void *context;
   /** The stream of all sessions. */
   Stream stream;
+  /** An ElementType: of the 16-bit floats for which the kernels were compiled. */
+  uint64_t real;
   void *kernels[CUDA_KERNELS];
 } Driver;
 extern Driver driver;

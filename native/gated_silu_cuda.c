@@ -24,7 +24,7 @@ static const char *run_silu(const Call *call, void *state) {
 Operator GatedSiluOnCuda = {
     .name = "GatedSilu",
     .provider = "CUDAExecutionProvider",
-    .inputs = {{FLOAT16}},
-    .outputs = {{FLOAT16}},
+    .inputs = {{CARD_REAL}},
+    .outputs = {{CARD_REAL}},
     .run = run_silu,
 };

@@ -111,7 +111,7 @@ static const char *run_lora(const Call *call, void *state) {
                 (unsigned)(job.shrinks + job.group_count * job.blocks_of_group), THREADS, (unsigned)shared, &job);
 }
 
-#define REAL FLOAT16
+#define REAL CARD_REAL
 Operator GroupedLoraOnCuda = {
     .name = "GroupedLora",
     .provider = "CUDAExecutionProvider",

@@ -33,8 +33,10 @@ static size_t count(const Port *ports) {
 }
 static size_t input_count(const OrtCustomOp *op) { return count(of(op)->inputs); }
 static size_t output_count(const OrtCustomOp *op) { return count(of(op)->outputs); }
-static int input_type(const OrtCustomOp *op, size_t i) { return (int)of(op)->inputs[i].type; }
-static int output_type(const OrtCustomOp *op, size_t i) { return (int)of(op)->outputs[i].type; }
+ElementType card_real = FLOAT16;
+static int type_of(Port port) { return (int)(port.type == CARD_REAL ? card_real : port.type); }
+static int input_type(const OrtCustomOp *op, size_t i) { return type_of(of(op)->inputs[i]); }
+static int output_type(const OrtCustomOp *op, size_t i) { return type_of(of(op)->outputs[i]); }
 static int input_characteristic(const OrtCustomOp *op, size_t i) { return of(op)->inputs[i].optional; }
 static int output_characteristic(const OrtCustomOp *op, size_t i) { return of(op)->outputs[i].optional; }
 static int input_memory(const OrtCustomOp *op, size_t i) { return of(op)->inputs[i].on_host ? -2 : 0; }

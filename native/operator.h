@@ -4,6 +4,10 @@
 #define OPERATOR_H
 #include "ort.h"
 
+/** A port's type that stands for the card's 16-bit floats: `card_real` at the time a session is made. */
+#define CARD_REAL ((ElementType)255)
+extern ElementType card_real;
+
 /**
  * Files in kernels/ are compiled once for each variant of the processor; their external names end in the variant's
  * name.

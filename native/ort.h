@@ -34,7 +34,7 @@ typedef void *OrtStatus;
 enum { ORT_FAIL = 1, ORT_INVALID_ARGUMENT = 2 };
 
 /** ONNXTensorElementDataType */
-typedef enum { FLOAT32 = 1, UINT8 = 2, INT32 = 6, INT64 = 7, FLOAT16 = 10 } ElementType;
+typedef enum { FLOAT32 = 1, UINT8 = 2, INT32 = 6, INT64 = 7, FLOAT16 = 10, BFLOAT16 = 16 } ElementType;
 
 /** Version of the API that this table and this struct belong to. */
 enum { ORT_API_VERSION = 24 };

@@ -1,8 +1,8 @@
 // node scripts/rehearse-cuda.js [--data-dir DIR] [--python python3] -- <command ...>: runs a command as on a machine
 // with a CUDA card, without one: ONNX Runtime's real CUDA provider runs over stand-ins for CUDA's libraries
 // (test/rehearsal/card), which provide memory and log the launches and copies that they are asked for. Sets
-// LORIKEET_TEST_DEVICE and REHEARSAL_LOG for the command. Needs a C compiler; the provider is downloaded once from
-// PyPI.
+// LORIKEET_TEST_DEVICE for the command, and REHEARSAL_LOG, a folder with a log for each process. Needs a C compiler;
+// the provider is downloaded once from PyPI.
 
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
@@ -40,7 +40,8 @@ const card = join(work, 'card');
 mkdirSync(card, { recursive: true });
 for (const [source, name, isVersioned] of libraries) compile(source, name, isVersioned);
 const log = join(work, 'log');
-rmSync(log, { force: true });
+rmSync(log, { force: true, recursive: true });
+mkdirSync(log);
 const { status, error } = spawnSync(command[0], command.slice(1), {
   stdio: 'inherit',
   env: {

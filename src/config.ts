@@ -59,7 +59,7 @@ export const settingTable = {
   devicePrecision: oneOf(
     'LORIKEET_DEVICE_PRECISION',
     null,
-    ['float32', 'float16'],
+    ['float32', 'float16', 'bfloat16'],
     'floats that a device other than the processor computes with',
     { defaultHelp: 'float16 on cuda, float32 on webgpu' },
   ),
@@ -372,8 +372,10 @@ function checkPrecision({ device, devicePrecision }: Values): void {
     throw new LorikeetError('invalid_config', { message, param: 'LORIKEET_DEVICE_PRECISION' });
   };
   const kind = kindOf(device);
-  if (kind === 'cpu' && devicePrecision === 'float16') refuse('the processor computes with float32');
-  if (kind === 'cuda' && devicePrecision === 'float32') refuse('attention on cuda has half floats only');
+  const is16Bits = devicePrecision === 'float16' || devicePrecision === 'bfloat16';
+  if (kind === 'cpu' && is16Bits) refuse('the processor computes with float32');
+  if (kind === 'cuda' && devicePrecision === 'float32') refuse('attention on cuda has float16 and bfloat16 only');
+  if (kind === 'webgpu' && devicePrecision === 'bfloat16') refuse('webgpu has float32 and float16 only');
 }
 
 function configFile(named: string | undefined, cwd: string): Sources['file'] {

@@ -101,7 +101,7 @@ export const vllmFlags: Readonly<Record<string, Word>> = {
   'tensor-parallel-size': always(['1'], oneDevice, 'n'),
   'pipeline-parallel-size': always(['1'], oneDevice, 'n'),
   'data-parallel-size': always(['1'], engines, 'n'),
-  dtype: always(['auto'], 'precisions are set by --weight-bits, --kv-type and --device-precision'),
+  dtype: always(['auto'], '--device-precision bfloat16 is for a card, --weight-bits 16 for weights'),
   'load-format': always(['auto', 'safetensors', 'gguf'], "a file's format is seen from the file"),
   'tokenizer-mode': always(['auto'], "the model's own tokeniser is used"),
   'generation-config': always(

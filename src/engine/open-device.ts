@@ -23,7 +23,8 @@ export function openDevice(config: EngineConfig): OpenDevice {
   const { ortLibrary: library, threads, cudaDir = null, devicePrecision, deviceKernels = 'recorded' } = config;
   const device = deviceOf(config.device);
   const inBlocks = config.deviceKv === 'blocks';
-  const runtime = createOnnxRuntime({ library, threads, spin: true, device, cudaDir, deviceKernels, inBlocks });
+  const kernels = { deviceKernels, inBlocks, ...(devicePrecision === 'bfloat16' && { cardReal: devicePrecision }) };
+  const runtime = createOnnxRuntime({ library, threads, spin: true, device, cudaDir, ...kernels });
   if (runtime.device === null) return { runtime, real: hostTarget.real };
   const real = devicePrecision ?? runtime.device.real;
   if (inBlocks) assertBlocks(runtime.device, real);

@@ -35,7 +35,7 @@ export type EngineConfig = {
   /** Name of the device, as in core/device.ts. */
   readonly device: string;
   /** Float type of a device's computation; null or left out: the device's default. The processor has none. */
-  readonly devicePrecision?: 'float32' | 'float16' | null;
+  readonly devicePrecision?: 'float32' | 'float16' | 'bfloat16' | null;
   /** Kernels on a CUDA card; left out: `recorded`. */
   readonly deviceKernels?: 'recorded' | 'own' | 'runtime';
   /** Layout of the KV cache on a CUDA card; `rows` by default. The processor always uses blocks. */

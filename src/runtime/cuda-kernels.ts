@@ -7,6 +7,8 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { compileCuda, openCudaDriver } from './cuda-driver.ts';
 import type { Pointer } from './ort-api.ts';
+import type { CardReal } from './provider.ts';
+import { elementTypes } from './tensors.ts';
 
 const texts = fileURLToPath(new URL('../../native/cuda/', import.meta.url));
 
@@ -36,21 +38,27 @@ export type CudaKernels = {
 /**
  * @param folder where NVRTC lies
  * @param cache folder for compiled kernels; null keeps none
+ * @param real element type for which the kernels are compiled
  * @throws `device_unavailable` where the driver, the compiler or the card fails
  */
-export function cudaKernels(index: number, folder: string, cache: string | null): CudaKernels {
-  const known = opened.get(index) ?? open(index, folder, cache);
+export function cudaKernels(index: number, folder: string, cache: string | null, real: CardReal): CudaKernels {
+  const known = opened.get(index) ?? { real, kernels: open(index, folder, cache, real) };
+  if (known.real !== real) throw new Error(`this process has kernels of ${known.real} on cuda:${index}`);
   opened.set(index, known);
-  return known;
+  return known.kernels;
 }
 
-/** Kernels by card. The launching code knows one stream for each card, so all runtimes of a process share it. */
-const opened = new Map<number, CudaKernels>();
+/**
+ * Kernels by card. The launching code knows one stream and one element type for each card, so all runtimes of a process
+ * share both.
+ */
+const opened = new Map<number, { readonly real: CardReal; readonly kernels: CudaKernels }>();
 
-function open(index: number, folder: string, cache: string | null): CudaKernels {
+function open(index: number, folder: string, cache: string | null, real: CardReal): CudaKernels {
   const driver = openCudaDriver(index);
   const { context, stream } = driver;
   const flags = [`-arch=${driver.architecture}`, '-std=c++17', '-default-device'];
+  if (real === 'bfloat16') flags.push('-DREAL_BFLOAT16=1');
   const shared = readFileSync(join(texts, 'device.cuh'), 'utf8');
   const compiled: string[] = [];
   const kernels: Pointer[] = [];
@@ -62,8 +70,9 @@ function open(index: number, folder: string, cache: string | null): CudaKernels 
     });
     kernels.push(...driver.load(binary, names));
   }
+  const code = BigInt(elementTypes[real].code);
   return {
-    addresses: BigUint64Array.from([...functions.map(driver.address), context, stream, ...kernels]),
+    addresses: BigUint64Array.from([...functions.map(driver.address), context, stream, code, ...kernels]),
     stream,
     compiled,
   };

@@ -7,13 +7,13 @@ import { LorikeetError } from '../core/errors.ts';
 import { cudaKernels } from './cuda-kernels.ts';
 import { openLibrary } from './ort-api.ts';
 import { packagedLibrary } from './packaged-library.ts';
-import type { Provider, ProviderPlaces } from './provider.ts';
+import type { CardReal, Provider, ProviderPlaces } from './provider.ts';
 
 const hint =
   'It needs an NVIDIA driver, a build of ONNX Runtime with CUDA and its libraries: run `node scripts/setup-cuda.js`, ' +
   'or set LORIKEET_ORT_LIBRARY.';
 
-export function cudaProvider(index: number, places: ProviderPlaces): Provider {
+export function cudaProvider(index: number, places: ProviderPlaces, real: CardReal): Provider {
   const library = findLibrary(places);
   // Once loaded, the provider's libraries are found by name wherever they lie.
   for (const path of besides(library)) tryToOpen(path);
@@ -22,15 +22,14 @@ export function cudaProvider(index: number, places: ProviderPlaces): Provider {
     library,
     memory: { name: 'Cuda', index },
     anchored: false,
-    // Besides float16, its attention has kernels for bfloat16 alone.
-    real: 'float16',
+    real,
     hasBlocks: true,
     // An operator without a kernel for the card runs on the processor, which is slow but right.
     strict: false,
     hint,
     operators: () => {
       const cache = places.cudaDir === null ? null : join(places.cudaDir, 'kernels');
-      return { provider: 'CUDAExecutionProvider', ...cudaKernels(index, dirname(library), cache) };
+      return { provider: 'CUDAExecutionProvider', ...cudaKernels(index, dirname(library), cache, real) };
     },
     append(api, settings, stream) {
       const options = api.call('createCudaOptions');

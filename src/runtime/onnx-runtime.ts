@@ -17,7 +17,7 @@ import { type DeviceOperators, type NativeOperators, nativeOperators } from './n
 import { loadOrtApi, type OrtApi, type Pointer } from './ort-api.ts';
 import { packagedLibrary } from './packaged-library.ts';
 import { probeModel } from './probe-model.ts';
-import type { Provider } from './provider.ts';
+import type { CardReal, Provider } from './provider.ts';
 import { providerOf, unavailable } from './providers.ts';
 import { RecordingShelf } from './recordings.ts';
 import type { MemoryPlace, Runtime, Tensor } from './session.ts';
@@ -46,6 +46,8 @@ export type OnnxRuntimeOptions = {
   readonly strict?: boolean;
   /** Kernels on a card; `recorded` by default. */
   readonly deviceKernels?: DeviceKernels;
+  /** Float type of a card's computation, the same for all runtimes of a process; float16 by default. */
+  readonly cardReal?: CardReal;
   /** Whether the KV cache lies in blocks, on a device whose attention reads them; false by default. */
   readonly inBlocks?: boolean;
   /** Runs of a kind before it is recorded. */
@@ -63,7 +65,7 @@ const defaultMemory = 0;
 /** Throws `runtime_unavailable` without a library, and `device_unavailable` without the device. */
 export function createOnnxRuntime(options: OnnxRuntimeOptions): Runtime {
   const { library, device = { kind: 'cpu' }, cudaDir = null } = options;
-  const known = providerOf(device, { library, cudaDir });
+  const known = providerOf(device, { library, cudaDir }, options.cardReal ?? 'float16');
   const provider = known && { ...known, strict: options.strict ?? known.strict };
   const api = loadOrtApi(provider?.library ?? library ?? packagedLibrary());
   const threads = options.threads ?? physicalCores();

@@ -4,6 +4,9 @@
 import type { DeviceOperators } from './native-operators.ts';
 import type { OrtApi, Pointer } from './ort-api.ts';
 
+/** Float types for which ONNX Runtime's attention has kernels on an NVIDIA card. */
+export type CardReal = 'float16' | 'bfloat16';
+
 export type Provider = {
   readonly name: string;
   /** Path of the library that has the provider. */
@@ -12,7 +15,7 @@ export type Provider = {
   readonly memory: { readonly name: string; readonly index: number };
   readonly anchored: boolean;
   /** Float type of its attention. */
-  readonly real: 'float32' | 'float16' | 'bfloat16';
+  readonly real: 'float32' | CardReal;
   /** Whether its attention also reads the KV cache in blocks. */
   readonly hasBlocks: boolean;
   /** Whether sessions must not leave any operator to the processor. */

@@ -3,13 +3,16 @@
 import type { Device } from '../core/device.ts';
 import { LorikeetError } from '../core/errors.ts';
 import { cudaProvider } from './cuda.ts';
-import type { Provider, ProviderPlaces } from './provider.ts';
+import type { CardReal, Provider, ProviderPlaces } from './provider.ts';
 import { webGpuProvider } from './webgpu.ts';
 
-/** null for the processor. Throws `device_unavailable` where no library has the device. */
-export function providerOf(device: Device, places: ProviderPlaces): Provider | null {
+/**
+ * null for the processor. Throws `device_unavailable` where no library has the device.
+ * @param cardReal what a card computes with
+ */
+export function providerOf(device: Device, places: ProviderPlaces, cardReal: CardReal): Provider | null {
   if (device.kind === 'cpu') return null;
-  return device.kind === 'cuda' ? cudaProvider(device.index, places) : webGpuProvider(places);
+  return device.kind === 'cuda' ? cudaProvider(device.index, places, cardReal) : webGpuProvider(places);
 }
 
 /** An error with the library's own words, and what to do. */

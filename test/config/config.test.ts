@@ -86,7 +86,7 @@ test("what vLLM's words mean and this server has not is refused by the word, wit
     ['enable-lora', false, /adapters are always served/],
     ['max-loras', 'many', /whole number/],
     ['max-lora-rank', '0', /whole number/],
-    ['dtype', 'bfloat16', /--weight-bits/],
+    ['dtype', 'bfloat16', /--device-precision bfloat16.*--weight-bits/],
     ['allowed-origins', 'https://a.example', /JSON list/],
   ] as const) {
     assert.throws(() => load({ [flag]: value }), refusal(`--${flag}`, message));
@@ -173,7 +173,7 @@ test('a device is one that there may be, and computes with floats that it has', 
   }
   assert.throws(() => load({ 'training-device': 'cuda:0,cuda:1' }), refusal('LORIKEET_TRAINING_DEVICE', /must be/));
   const floats = { device: 'cuda:0,cuda:1', 'device-precision': 'float32' };
-  assert.throws(() => load(floats), refusal('LORIKEET_DEVICE_PRECISION', /half floats/));
+  assert.throws(() => load(floats), refusal('LORIKEET_DEVICE_PRECISION', /float16 and bfloat16/));
   assert.equal(load({ device: 'webgpu' }).config.trainingDevice, 'webgpu');
   const apart = load({ device: 'cuda' }, { LORIKEET_TRAINING_DEVICE: 'cuda:1' });
   assert.deepEqual([apart.config.device, apart.config.trainingDevice], ['cuda', 'cuda:1']);
@@ -182,7 +182,10 @@ test('a device is one that there may be, and computes with floats that it has', 
   const of = (device: string, precision: string) => () => load({ device, 'device-precision': precision });
   assert.equal(of('webgpu', 'float16')().config.devicePrecision, 'float16');
   assert.throws(of('cpu', 'float16'), refusal('LORIKEET_DEVICE_PRECISION', /float16.*processor/));
-  assert.throws(of('cuda', 'float32'), refusal('LORIKEET_DEVICE_PRECISION', /float32.*half/));
+  assert.throws(of('cuda', 'float32'), refusal('LORIKEET_DEVICE_PRECISION', /float32.*bfloat16/));
+  assert.equal(of('cuda:0,cuda:1', 'bfloat16')().config.devicePrecision, 'bfloat16');
+  assert.throws(of('cpu', 'bfloat16'), refusal('LORIKEET_DEVICE_PRECISION', /bfloat16.*processor/));
+  assert.throws(of('webgpu', 'bfloat16'), refusal('LORIKEET_DEVICE_PRECISION', /bfloat16.*webgpu/));
 });
 
 test('switches take words, and a flag without a value', () => {

@@ -3,7 +3,7 @@
 // may start anywhere, as in CUDA's. With `host-as-anchored-device` views start at the memory's start, as in WebGPU.
 // `host-as-device-in-blocks` keeps keys and values in blocks, as CUDA may; with CUDA, LORIKEET_TEST_IN_BLOCKS=on does
 // so. `host-as-bfloat16-device` and `host-as-float16-device` round values between two operators, as a card with such
-// floats does.
+// floats does. LORIKEET_TEST_CARD_REAL=bfloat16 has CUDA compute in that type.
 
 import { parseDevice } from '../../src/core/device.ts';
 import { serially } from '../../src/core/serially.ts';
@@ -29,6 +29,7 @@ export function testRuntime(options: Partial<OnnxRuntimeOptions> = {}): Runtime 
     device: testDevice,
     cudaDir: testCudaDir,
     inBlocks: process.env.LORIKEET_TEST_IN_BLOCKS === 'on',
+    cardReal: process.env.LORIKEET_TEST_CARD_REAL === 'bfloat16' ? 'bfloat16' : 'float16',
     ...options,
   });
   if (!pretended) return runtime;

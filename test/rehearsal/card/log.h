@@ -1,4 +1,4 @@
-// What a card that is not there is asked to do, a line each, in the file that REHEARSAL_LOG names.
+// What a card that is not there is asked to do, a line each, in this process's file of the folder REHEARSAL_LOG.
 #pragma once
 
 /** Such as `launch NAME`, `copy in 64`, `wait`. One file of a process, shared by all these libraries. */

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 typedef struct {
   unsigned x, y, z;
@@ -24,8 +25,10 @@ void rehearsal_log(const char *format, ...) {
   va_list values;
   pthread_mutex_lock(&turn);
   if (file == NULL) {
-    const char *path = getenv("REHEARSAL_LOG");
-    file = fopen(path ? path : "/dev/null", "a");
+    const char *folder = getenv("REHEARSAL_LOG");
+    char path[4096];
+    snprintf(path, sizeof path, "%s/%d", folder ? folder : "", getpid());
+    file = fopen(folder ? path : "/dev/null", "a");
     setvbuf(file, NULL, _IOLBF, 1 << 16);
   }
   va_start(values, format);
