@@ -4,6 +4,7 @@
 import type { Insertable, Updateable } from 'kysely';
 import type { Database } from './database.ts';
 import type { Page } from './file-table.ts';
+import { prune } from './prune.ts';
 import { tell } from './replicas/change-table.ts';
 import type { BatchAnswerRow, BatchRow, Tables } from './tables.ts';
 
@@ -70,7 +71,7 @@ export function batchTable(db: Database) {
         .limit(1)
         .executeTakeFirst(),
     /** Deletes the oldest of a tenant's batches in these states, so that `keep` stay. */
-    prune: (tenant: string, states: readonly string[], keep: number) => prune(db, tenant, states, keep),
+    prune: (tenant: string, states: readonly string[], keep: number) => prune(db, 'batches', tenant, states, keep),
   };
 }
 
@@ -110,13 +111,4 @@ function answerQueries(db: Database) {
       await db.deleteFrom('batch_answers').where('batch', '=', batch).execute();
     },
   };
-}
-
-async function prune(db: Database, tenant: string, states: readonly string[], keep: number): Promise<void> {
-  const ended = [...states];
-  const done = db.selectFrom('batches').where('tenant', '=', tenant).where('state', 'in', ended);
-  const { seq } = (await done.select('seq').orderBy('seq', 'desc').limit(1).offset(keep).executeTakeFirst()) ?? {};
-  if (seq === undefined) return;
-  const old = db.deleteFrom('batches').where('tenant', '=', tenant).where('state', 'in', ended);
-  await old.where('seq', '<=', seq).execute();
 }

@@ -3,6 +3,7 @@
 import type { Insertable, Updateable } from 'kysely';
 import type { Database } from './database.ts';
 import type { Page } from './file-table.ts';
+import { prune } from './prune.ts';
 import { tell } from './replicas/change-table.ts';
 import type { JobRow, Tables } from './tables.ts';
 
@@ -64,7 +65,7 @@ export function jobTable(db: Database) {
         .limit(1)
         .executeTakeFirst(),
     /** Deletes the oldest of a tenant's jobs in these states with their events, so that `keep` jobs stay. */
-    prune: (tenant: string, states: readonly string[], keep: number) => prune(db, tenant, states, keep),
+    prune: (tenant: string, states: readonly string[], keep: number) => prune(db, 'jobs', tenant, states, keep),
   };
 }
 
@@ -101,19 +102,4 @@ function changing(db: Database) {
       });
     },
   };
-}
-
-async function prune(db: Database, tenant: string, states: readonly string[], keep: number): Promise<void> {
-  const done = db
-    .selectFrom('jobs')
-    .where('tenant', '=', tenant)
-    .where('state', 'in', [...states]);
-  const kept = done.select('seq').orderBy('seq', 'desc').limit(1).offset(keep);
-  const { seq } = (await kept.executeTakeFirst()) ?? {};
-  if (seq === undefined) return;
-  const old = db
-    .deleteFrom('jobs')
-    .where('tenant', '=', tenant)
-    .where('state', 'in', [...states]);
-  await old.where('seq', '<=', seq).execute();
 }
