@@ -2,6 +2,7 @@
 
 import { sql } from 'kysely';
 import type { Database } from './database.ts';
+import { type Kept, kept } from './kept.ts';
 import { pagesOfQuery } from './pages.ts';
 import type { AdapterRow } from './tables.ts';
 
@@ -16,9 +17,6 @@ export type NamePage = {
   readonly after: { readonly tenant: string; readonly name: string } | null;
   readonly limit: number;
 };
-
-/** Versions that a tenant or one of its keys has, and the bytes of their weights. */
-export type KeptAdapters = { readonly count: number; readonly bytes: number };
 
 /** @param db `insert` needs a transaction. */
 export const adapterTable = (db: Database) => ({ ...reading(db), ...changing(db) });
@@ -69,16 +67,7 @@ function reading(db: Database) {
         (last) => last,
       ),
     /** @param createdBy prefix of the key that made the versions; null: no key; left out: whoever made them */
-    async kept(tenant: string, createdBy?: string | null): Promise<KeptAdapters> {
-      let query = db.selectFrom('adapters').where('tenant', '=', tenant);
-      if (createdBy !== undefined) query = query.where('created_by', createdBy === null ? 'is' : '=', createdBy);
-      const sums = query.select((row) => [
-        row.fn.countAll<number>().as('count'),
-        row.fn.sum<number>('bytes').as('bytes'),
-      ]);
-      const { count, bytes } = await sums.executeTakeFirstOrThrow();
-      return { count, bytes: bytes ?? 0 };
-    },
+    kept: (tenant: string, createdBy?: string | null): Promise<Kept> => kept(db, 'adapters', tenant, createdBy),
     async training(tenant: string, name: string, version: number): Promise<string | undefined> {
       const query = db.selectFrom('adapter_trainings').select('record');
       const found = await query.where((row) => row.and({ tenant, name, version })).executeTakeFirst();

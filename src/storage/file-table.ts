@@ -2,6 +2,7 @@
 
 import type { Insertable } from 'kysely';
 import type { Database } from './database.ts';
+import { type Kept, kept } from './kept.ts';
 import type { FileRow, Tables } from './tables.ts';
 
 export type FileTable = ReturnType<typeof fileTable>;
@@ -39,15 +40,8 @@ export function fileTable(db: Database) {
         .limit(limit)
         .execute();
     },
-    /** A tenant's count and bytes of files; with `createdBy` those of one key, or of none where it is null. */
-    async kept(tenant: string, createdBy?: string | null): Promise<{ count: number; bytes: number }> {
-      let query = db.selectFrom('files').where('tenant', '=', tenant);
-      if (createdBy !== undefined) query = query.where('created_by', createdBy === null ? 'is' : '=', createdBy);
-      const { count, bytes } = await query
-        .select((row) => [row.fn.countAll<number>().as('count'), row.fn.sum<number | null>('bytes').as('bytes')])
-        .executeTakeFirstOrThrow();
-      return { count, bytes: bytes ?? 0 };
-    },
+    /** @param createdBy prefix of the key that made the files; null: no key; left out: whoever made them */
+    kept: (tenant: string, createdBy?: string | null): Promise<Kept> => kept(db, 'files', tenant, createdBy),
     /** Whether a row of any tenant has this content. */
     async isUsed(digest: string): Promise<boolean> {
       const row = await db.selectFrom('files').select('id').where('digest', '=', digest).limit(1).executeTakeFirst();
