@@ -9,7 +9,7 @@
 
 import { join } from 'node:path';
 import type { AdapterFiles } from '../core/adapter.ts';
-import { hexOf } from '../core/hex-of.ts';
+import { digestFolder } from './digest-folder.ts';
 import type { Files } from './files.ts';
 import { fileSha256, type Received } from './receive.ts';
 
@@ -44,8 +44,7 @@ const alone = {
 
 /** @param root an absolute path; everything below it lies on one file system. */
 export function blobFolder(root: string, files: Files, newId: () => string) {
-  const [blobs, staging] = [join(root, 'blobs'), join(root, 'staging')];
-  const pathOf = (digest: string) => join(blobs, hexOf(digest));
+  const { pathOf, newPath, sync, open, digests } = digestFolder(root, files, newId);
   const filesOf = (digest: string): AdapterFiles => ({
     digest,
     config: join(pathOf(digest), configName),
@@ -53,14 +52,14 @@ export function blobFolder(root: string, files: Files, newId: () => string) {
   });
   /** Moves the blob out of its place at once, and returns a function that removes its bytes. */
   const takeOut = async (digest: string) => {
-    const old = join(staging, newId());
+    const old = newPath();
     await files.rename(pathOf(digest), old);
     return () => files.remove(old);
   };
   const remove = async (digest: string): Promise<void> => {
     if ((await files.stat(pathOf(digest))) === null) return;
     const removeOld = await takeOut(digest);
-    await files.syncFolder(blobs);
+    await sync();
     await removeOld();
   };
   return {
@@ -69,25 +68,15 @@ export function blobFolder(root: string, files: Files, newId: () => string) {
     pathOf,
     ...alone,
     isThere: async (digest: string): Promise<boolean> => (await files.stat(pathOf(digest))) !== null,
-    /** Makes the folders, and empties the staging folder. */
-    async open(): Promise<void> {
-      await files.makeFolder(blobs);
-      await files.makeFolder(staging);
-      for (const name of await files.list(staging)) await files.remove(join(staging, name));
-      await files.syncFolder(root);
-    },
+    open,
     /** Makes a new folder for the two files of a blob, and returns its path. */
     async stage(): Promise<string> {
-      const path = join(staging, newId());
+      const path = newPath();
       await files.makeFolder(path);
       return path;
     },
     discard: (staged: string): Promise<void> => files.remove(staged),
-    /** Digests of the blobs in the folder. Entries with other names are not the server's and are left out. */
-    async digests(): Promise<string[]> {
-      const names = await files.list(blobs);
-      return names.filter((name) => /^[0-9a-f]{64}$/.test(name)).map((name) => `sha256:${name}`);
-    },
+    digests,
     /** Bytes of the weights; null where the blob is not whole. */
     async weightsBytes(digest: string): Promise<number | null> {
       const { config, weights } = filesOf(digest);
@@ -102,7 +91,7 @@ export function blobFolder(root: string, files: Files, newId: () => string) {
       const isThere = (await files.stat(pathOf(digest))) !== null;
       const removeOld = isThere ? await takeOut(digest) : null;
       await files.rename(staged, pathOf(digest));
-      await files.syncFolder(blobs);
+      await sync();
       await removeOld?.().catch(() => {});
     },
     remove,

@@ -3,8 +3,7 @@
 //   blobs/<hex of the digest>
 //   staging/<id>               files that are being received: emptied at every start
 
-import { join } from 'node:path';
-import { hexOf } from '../core/hex-of.ts';
+import { digestFolder } from './digest-folder.ts';
 import type { Files } from './files.ts';
 import type { ObjectStore } from './object-store.ts';
 import { fileSha256, type Received, receive } from './receive.ts';
@@ -22,25 +21,18 @@ export type StagedFile = Received & { readonly path: string; readonly digest: st
  * @param store the store that other servers share; null: none
  */
 export function fileFolder(root: string, files: Files, newId: () => string, store: ObjectStore | null = null) {
-  const [blobs, staging] = [join(root, 'blobs'), join(root, 'staging')];
-  const pathOf = (digest: string) => join(blobs, hexOf(digest));
-  const shared = store === null ? null : sharedFiles(store, files, { pathOf, newPath: () => join(staging, newId()) });
+  const { pathOf, newPath, sync, open, digests } = digestFolder(root, files, newId);
+  const shared = store === null ? null : sharedFiles(store, files, { pathOf, newPath });
   return {
     pathOf,
     /** Fetches the file from the store, unless it is in the folder. */
     fetch: async (digest: string): Promise<void> => await shared?.fetch(digest),
     /** Puts those of the files that are in the folder into the store. */
     adopt: async (digests: Iterable<string>): Promise<void> => await shared?.adopt(digests),
-    /** Makes the folders, and empties the staging folder. */
-    async open(): Promise<void> {
-      await files.makeFolder(blobs);
-      await files.makeFolder(staging);
-      for (const name of await files.list(staging)) await files.remove(join(staging, name));
-      await files.syncFolder(root);
-    },
+    open,
     /** Writes and flushes all bytes of `source`; an incomplete file is removed. `onTooLong` must throw. */
     async stage(source: Source, bytesMax: number, onTooLong: () => never): Promise<StagedFile> {
-      const path = join(staging, newId());
+      const path = newPath();
       const file = await files.create(path);
       try {
         const received = await receive(source, file, bytesMax, onTooLong);
@@ -61,20 +53,16 @@ export function fileFolder(root: string, files: Files, newId: () => string, stor
     async place({ path, digest, bytes }: StagedFile): Promise<void> {
       await shared?.put(digest, path, bytes);
       await files.rename(path, pathOf(digest));
-      await files.syncFolder(blobs);
+      await sync();
     },
     /** Puts the file into the store again where another server has removed it. */
     confirm: async (digest: string, bytes: number): Promise<void> => await shared?.put(digest, pathOf(digest), bytes),
     async remove(digest: string): Promise<void> {
       await shared?.remove(digest);
       await files.remove(pathOf(digest));
-      await files.syncFolder(blobs);
+      await sync();
     },
-    /** Digests of the files in the folder. Entries with other names are not the server's and are left out. */
-    async digests(): Promise<string[]> {
-      const names = await files.list(blobs);
-      return names.filter((name) => /^[0-9a-f]{64}$/.test(name)).map((name) => `sha256:${name}`);
-    },
+    digests,
     /** Reads the whole file, and says whether its bytes still have this digest. */
     async isIntact(digest: string): Promise<boolean> {
       await shared?.fetch(digest);
