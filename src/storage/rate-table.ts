@@ -7,6 +7,7 @@ import type { RateLevelRow } from './tables.ts';
 
 export type RateTable = ReturnType<typeof rateTable>;
 
+/** What was left in a bucket at a time in milliseconds of the epoch; below 0 is a debt. */
 export type Level = Pick<RateLevelRow, 'id' | 'level' | 'at'>;
 
 export function rateTable(db: Database) {

@@ -1,11 +1,9 @@
 // Buckets that fill steadily and hold a minute's worth. Taking more than is left makes a debt.
 
 import type { Clock } from '../core/clock.ts';
+import type { Level } from '../storage/rate-table.ts';
 
 export type Bucket = { readonly id: string; readonly perMinute: number };
-
-/** What was left at a time in milliseconds of the epoch; below 0 is a debt. */
-export type Level = { readonly id: string; readonly level: number; readonly at: number };
 
 export const minuteMs = 60_000;
 
