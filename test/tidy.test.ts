@@ -41,7 +41,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   registry: ['core', 'formats', 'protocol', 'storage'],
   tenants: ['core', 'storage'],
   jobs: ['core', 'formats', 'protocol', 'storage', 'registry', 'tenants'],
-  backup: ['core', 'formats', 'storage'],
+  backup: ['core', 'formats', 'storage', 'jobs'],
   tracing: ['core'],
   wasm: ['core'],
   grammar: ['core', 'wasm'],

@@ -5,6 +5,7 @@ import { existsSync } from 'node:fs';
 import { cp, mkdir, readdir, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { LorikeetError } from '../core/errors.ts';
+import { liveStates } from '../jobs/training-jobs.ts';
 import { openDatabase } from '../storage/database.ts';
 import { identityName, readIdentity } from '../storage/identity.ts';
 import { snapshotDatabase } from '../storage/snapshot.ts';
@@ -87,8 +88,7 @@ async function namedIn(snapshot: string): Promise<Named> {
       .orderBy('digest')
       .execute();
     const files = await database.selectFrom('files').select('digest').distinct().orderBy('digest').execute();
-    const live = ['validating_files', 'queued', 'running', 'paused'];
-    const jobs = await database.selectFrom('jobs').select('id').where('state', 'in', live).execute();
+    const jobs = await database.selectFrom('jobs').select('id').where('state', 'in', liveStates).execute();
     return {
       adapters: adapters.map(({ digest }) => digest),
       files: files.map(({ digest }) => digest),

@@ -2,11 +2,12 @@
 
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
-import { cp, mkdir, open, rename, rm } from 'node:fs/promises';
+import { cp, mkdir, rename, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { hexOf } from '../core/hex-of.ts';
 import { adapterDigest } from '../formats/adapter-digest.ts';
 import { configName, weightsName } from '../storage/blob-folder.ts';
+import { nodeFiles } from '../storage/files.ts';
 
 export const adapterPath = (dataDir: string, digest: string) => join(dataDir, 'adapters', 'blobs', hexOf(digest));
 export const filePath = (dataDir: string, digest: string) => join(dataDir, 'training', 'files', 'blobs', hexOf(digest));
@@ -46,11 +47,6 @@ export async function copyChecked(from: string, to: string, digest: string, chec
   }
   await rm(to, { recursive: true, force: true });
   await rename(partial, to);
-  await syncFolder(dirname(to));
+  await nodeFiles.syncFolder(dirname(to));
   return true;
-}
-
-export async function syncFolder(path: string): Promise<void> {
-  const folder = await open(path, 'r');
-  await folder.sync().finally(() => folder.close());
 }

@@ -5,18 +5,9 @@ import { existsSync } from 'node:fs';
 import { cp, mkdir, readdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { LorikeetError } from '../core/errors.ts';
+import { nodeFiles } from '../storage/files.ts';
 import { identityName } from '../storage/identity.ts';
-import {
-  adapterPath,
-  type Check,
-  copyChecked,
-  filePath,
-  isAdapter,
-  isFile,
-  sha256Of,
-  syncFolder,
-  workPath,
-} from './content.ts';
+import { adapterPath, type Check, copyChecked, filePath, isAdapter, isFile, sha256Of, workPath } from './content.ts';
 import { databaseName, type Manifest, manifestName, readManifest } from './manifest.ts';
 
 export type RestoreOptions = {
@@ -45,7 +36,7 @@ export async function restore({ source, dataDir, database }: RestoreOptions): Pr
   if (existsSync(join(source, identityName))) await cp(join(source, identityName), join(dataDir, identityName));
   // The database is copied last: without it a start refuses the data dir, which shows that the restore was interrupted.
   await cp(join(source, databaseName), database);
-  await syncFolder(dirname(database));
+  await nodeFiles.syncFolder(dirname(database));
   return manifest;
 }
 
