@@ -7,6 +7,7 @@ import { exclusively } from '../storage/database.ts';
 import { type JobTable, jobTable } from '../storage/job-table.ts';
 import type { JobRow } from '../storage/tables.ts';
 import { noProgress, outcomeOf, present, recordOf } from './job-row.ts';
+import { assertMayAdd } from './live-limit.ts';
 import { prepareJob } from './new-job.ts';
 import type { JobParts } from './parts.ts';
 import type { JobRunner } from './runner.ts';
@@ -139,14 +140,14 @@ async function assertRoom(
 ): Promise<void> {
   const live = await jobs.inStates(liveStates);
   const tenants = live.filter((row) => row.tenant === tenant);
-  const own = tenants.length;
   const keys = tenants.filter((row) => recordOf(row).spec.createdBy === keyPrefix).length;
-  options.assertQuota?.({ tenant, keyPrefix }, 'jobs', { tenant: own + 1, key: keys + 1 });
-  if (own < limits.liveJobs && live.length < limits.liveJobsInAll) return;
-  const whose = own < limits.liveJobs ? 'All tenants together have' : 'You have';
-  const count = own < limits.liveJobs ? limits.liveJobsInAll : limits.liveJobs;
-  const message = `${whose} ${count} training jobs that are not over. Cancel one, or wait.`;
-  throw new LorikeetError('job_limit_exceeded', { message, retryAfterSeconds: 60 });
+  options.assertQuota?.({ tenant, keyPrefix }, 'jobs', { tenant: tenants.length + 1, key: keys + 1 });
+  assertMayAdd(live, tenant, {
+    what: 'training jobs',
+    perTenant: limits.liveJobs,
+    inAll: limits.liveJobsInAll,
+    code: 'job_limit_exceeded',
+  });
 }
 
 /** Throws where the tenant's quota of trained tokens a day allows not even one more. */

@@ -9,6 +9,7 @@ import { limits } from '../core/limits.ts';
 import { virtualTypes } from '../formats/peft-config.ts';
 import { isAdapterName, isAliasName } from '../registry/reference.ts';
 import { configName, weightsName } from '../storage/blob-folder.ts';
+import { fileFor } from './file-for.ts';
 import { completeHyperparameters, trainableModules } from './hyperparameters.ts';
 import { type JobParts, workFolder } from './parts.ts';
 import { ownName } from './result.ts';
@@ -34,9 +35,9 @@ export async function prepareJob(
   const { options } = parts;
   const shape = options.base.shape();
   if (shape.fusedRows) assertWholeModules(asked.choices.targetModules ?? []);
-  const training = await fileFor(files, tenant, asked.trainingFile, 'training_file');
+  const training = await rowsFor(files, tenant, asked.trainingFile, 'training_file');
   const validation =
-    asked.validationFile === null ? null : await fileFor(files, tenant, asked.validationFile, 'validation_file');
+    asked.validationFile === null ? null : await rowsFor(files, tenant, asked.validationFile, 'validation_file');
   const adapterName = asked.suffix ?? ownName(id);
   assertNames(parts, asked, adapterName);
   const initial = asked.model === options.base.files.name ? null : await takeInitial(parts, tenant, id, asked);
@@ -54,15 +55,8 @@ export async function prepareJob(
   return { spec, training, validation };
 }
 
-async function fileFor(files: TrainingFiles, tenant: string, id: string, param: string): Promise<TrainingFile> {
-  const file = await files.find(tenant, id).catch((error) => {
-    if (!(error instanceof LorikeetError)) throw error;
-    throw new LorikeetError(error.code, { message: error.message, param, cause: error });
-  });
-  if (file.purpose !== 'fine-tune')
-    invalid(param, `The file's purpose is ${file.purpose}; only fine-tune is trained on.`);
-  return file;
-}
+const rowsFor = (files: TrainingFiles, tenant: string, id: string, param: string): Promise<TrainingFile> =>
+  fileFor(files, tenant, id, { param, purpose: 'fine-tune', rule: 'only fine-tune is trained on' });
 
 function assertNames({ options }: JobParts, { alias, validationFile, choices }: NewJob, name: string): void {
   // Names of checkpoints are longer than the adapter's name.

@@ -3,6 +3,8 @@
 import { LorikeetError } from '../../core/errors.ts';
 import { limits } from '../../core/limits.ts';
 import type { BatchRow } from '../../storage/tables.ts';
+import { fileFor } from '../file-for.ts';
+import { assertMayAdd } from '../live-limit.ts';
 import { type BatchParts, timesWith } from './batch-parts.ts';
 import { batchRunner } from './batch-runner.ts';
 import {
@@ -43,15 +45,15 @@ export function openBatches(parts: BatchParts): Batches {
 
 async function insert(parts: BatchParts, tenant: string, id: string, asked: NewBatch): Promise<void> {
   const { batches, trainingFiles, clock } = parts;
-  const file = await trainingFiles.find(tenant, asked.inputFile).catch((error) => {
-    if (!(error instanceof LorikeetError)) throw error;
-    throw new LorikeetError(error.code, { message: error.message, param: 'input_file_id', cause: error });
+  const file = await fileFor(trainingFiles, tenant, asked.inputFile, {
+    ...{ param: 'input_file_id', purpose: 'batch', rule: 'a batch reads one of purpose batch' },
   });
-  if (file.purpose !== 'batch') {
-    const message = `The file's purpose is ${file.purpose}; a batch reads one of purpose batch.`;
-    throw new LorikeetError('invalid_parameter', { message, param: 'input_file_id' });
-  }
-  await assertRoom(parts, tenant);
+  assertMayAdd(await batches.inStates(liveBatchStates), tenant, {
+    what: 'batches',
+    perTenant: limits.liveBatches,
+    inAll: limits.liveBatchesInAll,
+    code: 'batch_limit_exceeded',
+  });
   const now = clock.now();
   await batches.insert({
     ...{ id, tenant, created_by: asked.createdBy, state: 'validating', endpoint: asked.endpoint },
@@ -68,16 +70,6 @@ async function insert(parts: BatchParts, tenant: string, id: string, asked: NewB
     expires_at: now + limits.batchWindowMs,
   });
   await batches.prune(tenant, finishedBatchStates, limits.finishedJobs);
-}
-
-async function assertRoom({ batches }: BatchParts, tenant: string): Promise<void> {
-  const live = await batches.inStates(liveBatchStates);
-  const own = live.filter((row) => row.tenant === tenant).length;
-  if (own < limits.liveBatches && live.length < limits.liveBatchesInAll) return;
-  const whose = own < limits.liveBatches ? 'All tenants together have' : 'You have';
-  const count = own < limits.liveBatches ? limits.liveBatchesInAll : limits.liveBatches;
-  const message = `${whose} ${count} batches that are not over. Cancel one, or wait.`;
-  throw new LorikeetError('batch_limit_exceeded', { message, retryAfterSeconds: 60 });
 }
 
 const ending: readonly string[] = ['cancelling', 'cancelled'];
