@@ -11,6 +11,7 @@ import { assertMayAdd } from './live-limit.ts';
 import { prepareJob } from './new-job.ts';
 import type { JobParts } from './parts.ts';
 import type { JobRunner } from './runner.ts';
+import { tokenQuota } from './token-quota.ts';
 import type { TrainingFiles } from './training-files.ts';
 import { finishedStates, type JobState, liveStates, type NewJob, type TrainingJobs } from './training-jobs.ts';
 
@@ -60,7 +61,7 @@ export function jobChanging(parts: JobParts, files: TrainingFiles, runner: JobRu
       const id = `ftjob-${newId()}`;
       const row = await exclusive(async () => {
         await assertRoom(parts, jobs, tenant, asked.createdBy);
-        await assertMayTrain(parts, tenant, asked.createdBy);
+        await tokenQuota(parts, { tenant, keyPrefix: asked.createdBy }).assertRoom(1);
         try {
           await insert(parts, files, { tenant, id }, asked);
         } catch (error) {
@@ -130,8 +131,6 @@ async function change({ jobs, events, clock }: JobParts, tenant: string, id: str
   return present(await jobs.find(tenant, id), id);
 }
 
-const dayMs = 24 * 60 * 60 * 1000;
-
 async function assertRoom(
   { options }: JobParts,
   jobs: Pick<JobTable, 'inStates'>,
@@ -148,12 +147,6 @@ async function assertRoom(
     inAll: limits.liveJobsInAll,
     code: 'job_limit_exceeded',
   });
-}
-
-/** Throws where the tenant's quota of trained tokens a day allows not even one more. */
-async function assertMayTrain({ options, clock }: JobParts, tenant: string, keyPrefix: string | null): Promise<void> {
-  const trained = (await options.trainedSince?.(tenant, clock.now() - dayMs)) ?? 0;
-  options.assertQuota?.({ tenant, keyPrefix }, 'training_tokens', { tenant: trained + 1 });
 }
 
 function conflict(row: JobRow, { verb }: Step): LorikeetError {

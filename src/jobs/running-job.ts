@@ -14,6 +14,7 @@ import { type JobParts, workFolder } from './parts.ts';
 import { restartAfterDeath } from './policies/trainer-restart.ts';
 import { firstPriority, type TrainerPriority } from './policies/training-floor.ts';
 import { checkpointName, finishJob, publishCheckpoint } from './result.ts';
+import { type TokenQuota, tokenQuota } from './token-quota.ts';
 import { fetchInitial, shareCheckpoints, takeTrainerFolder } from './trainer-folder.ts';
 import { startTrainerLife, type TrainerLife } from './trainer-life.ts';
 import type { JobEvent, JobFailure, TrainingJobRecord } from './training-jobs.ts';
@@ -44,6 +45,7 @@ export class RunningJob {
   #trainedMs: number;
   #lastStepAt = 0;
   #checkpoints: Promise<unknown> = Promise.resolve();
+  readonly #tokens: TokenQuota;
 
   constructor(parts: JobParts, row: JobRow) {
     this.#parts = parts;
@@ -52,6 +54,7 @@ export class RunningJob {
     this.#priority = firstPriority(parts.options.bounds.priority);
     this.#trainedMs = this.#job.progress.trainedMs ?? 0;
     this.#by = { id: row.id, epoch: row.epoch };
+    this.#tokens = tokenQuota(parts, { tenant: row.tenant, keyPrefix: this.#job.spec.createdBy });
   }
 
   get epoch(): number {
@@ -203,7 +206,10 @@ export class RunningJob {
     const { events, options, clock } = this.#parts;
     this.#lastStepAt = clock.monotonic();
     const { stepsMax } = options.bounds;
-    if (steps > stepsMax) this.#break(`It would take ${steps} steps; this server's limit is ${stepsMax}.`);
+    if (steps > stepsMax)
+      this.#break(trainingFailed(`It would take ${steps} steps; this server's limit is ${stepsMax}.`));
+    // No step is taken of a job that would end in the middle.
+    this.#tokens.assertRoom(started.tokens).catch((error) => this.#breakAtQuota(error, 'cancel'));
     const skipped = rowsSkipped === 0 ? '' : `, ${rowsSkipped} rows without a target were skipped`;
     const cut = `${rowsCut === 0 ? '' : `, ${rowsCut} rows were cut`}${skipped}`;
     const from = resumedStep === 0 ? 'Training started' : `Training goes on from step ${resumedStep}`;
@@ -226,15 +232,28 @@ export class RunningJob {
     });
     const { trainingMsMax } = options.bounds;
     if (this.#trainedMs > trainingMsMax) {
-      this.#break(`It has trained for ${(trainingMsMax / 3_600_000).toFixed(2)} hours, this server's limit.`);
+      const hours = (trainingMsMax / 3_600_000).toFixed(2);
+      this.#break(trainingFailed(`It has trained for ${hours} hours, this server's limit.`));
     }
     options.meter.stepTaken(metrics, this.#job.tenant);
+    try {
+      if (step < steps) this.#tokens.assertStep(metrics.tokens);
+    } catch (error) {
+      this.#breakAtQuota(error, 'pause');
+    }
   }
 
-  /** Ends the job as failed. Its published checkpoints stay. */
-  #break(message: string): void {
-    this.#broken ??= { code: 'training_failed', message, param: null };
-    this.#life?.cancel();
+  /** Ends the job as failed. Its published checkpoints stay; `pause` makes one of the last step first. */
+  #break(failure: JobFailure, how: 'pause' | 'cancel' = 'cancel'): void {
+    if (this.#broken !== null) return;
+    this.#broken = failure;
+    if (how === 'pause') this.#life?.pause(limits.trainerPauseMs);
+    else this.#life?.cancel();
+  }
+
+  #breakAtQuota(error: unknown, how: 'pause' | 'cancel'): void {
+    if (error instanceof LorikeetError && error.code === 'insufficient_quota') this.#break(failureOf(error), how);
+    else this.#warn(error);
   }
 
   async #checkpoint({ step, validLoss, folder }: Extract<TrainerEvent, { type: 'checkpoint' }>): Promise<void> {
@@ -321,6 +340,8 @@ export class RunningJob {
     this.#parts.options.log.warn({ err: error, job: this.id }, 'something a trainer said could not be kept');
   }
 }
+
+const trainingFailed = (message: string): JobFailure => ({ code: 'training_failed', message, param: null });
 
 /** An error without a code is described only in the log. */
 function failureOf(error: unknown): JobFailure {

@@ -108,6 +108,8 @@ export type TrainerEvent =
       readonly type: 'started';
       readonly rows: number;
       readonly steps: number;
+      /** Prompt and completion tokens of the steps that are left. */
+      readonly tokens: number;
       /** Rows that were cut at `maxTokens`. */
       readonly rowsCut: number;
       /** Rows that are left out because nothing in them is trained: every turn has weight 0 or was cut off. */

@@ -13,6 +13,8 @@ export type BatchSettings = Pick<
 export type Batches = {
   /** Optimiser steps in all. */
   readonly steps: number;
+  /** Tokens of the rows of all steps. */
+  readonly tokens: number;
   /** Rows of step `step`, from 0. */
   rowsOf(step: number): readonly number[];
   /** Epochs done after `steps` steps, a part of one as a fraction. */
@@ -30,8 +32,14 @@ export function planBatches(lengths: readonly number[], settings: BatchSettings)
 
   let [current, batches] = [-1, [] as readonly (readonly number[])[]];
   const epochOf = (step: number) => starts.findLastIndex((start) => start <= step);
+  const sum = (rows: readonly number[]) => rows.reduce((tokens, row) => tokens + lengths[row]!, 0);
+  const epochTokens = lengths.reduce((tokens, length) => tokens + length, 0);
+  const [lastBegin, lastEnd] = starts.slice(-2) as [number, number];
+  // Only the last epoch may be left in the middle, by `maxSteps`.
+  const unread = lastEnd === steps ? [] : batchesOf(starts.length - 2, lengths, settings).slice(steps - lastBegin);
+  const tokens = (starts.length - 1) * epochTokens - unread.reduce((tokens, rows) => tokens + sum(rows), 0);
   return {
-    steps,
+    ...{ steps, tokens },
     rowsOf(step) {
       const epoch = epochOf(step);
       if (epoch !== current) [current, batches] = [epoch, batchesOf(epoch, lengths, settings)];

@@ -103,7 +103,8 @@ export async function prepare(job: TrainingJob, around: Surroundings): Promise<P
   around.emit({
     type: 'started',
     ...{ rows: dataset.rows.length, rowsCut: dataset.cut, rowsSkipped: dataset.skipped },
-    ...{ steps: batches.steps, parameters: values.length, resumedStep: progress.step },
+    ...{ steps: batches.steps, tokens: batches.tokens - progress.trainedTokens },
+    ...{ parameters: values.length, resumedStep: progress.step },
   });
   return { trainer, checkpoints, adapter, release: () => made.release() };
 }

@@ -34,6 +34,8 @@ export type FakeTrainer = {
   kill(): void;
 };
 
+const stepTokens = 100;
+
 type Life = { step(): void; kill(): void };
 
 export function fakeTrainer(options: FakeTrainerOptions = {}): FakeTrainer {
@@ -77,7 +79,7 @@ export function fakeTrainer(options: FakeTrainerOptions = {}): FakeTrainer {
         }
         const folder = save(job, 'result', 0);
         const bestValidLoss = job.validationFile === null ? null : validLossOf(fake.options, done);
-        say({ type: 'finished', step: done, trainedTokens: done * 100, folder, bestValidLoss, isEarly: false });
+        say({ type: 'finished', step: done, trainedTokens: done * stepTokens, folder, bestValidLoss, isEarly: false });
         exit('ended with exit code 0');
       },
       kill: () => exit('was ended by SIGKILL'),
@@ -94,11 +96,16 @@ export function fakeTrainer(options: FakeTrainerOptions = {}): FakeTrainer {
           jobs.push(job);
           done = lastCheckpoint(job);
           const rows = rowsOf(job);
-          say({ type: 'started', rows, steps: stepsOf(job), rowsCut: 0, parameters: 64, resumedStep: done });
+          const steps = stepsOf(job);
+          const tokens = (steps - done) * stepTokens;
+          say({ type: 'started', rows, steps, tokens, rowsCut: 0, parameters: 64, resumedStep: done });
           again();
         } else if (!isDeaf) {
           if (command.type === 'pause' && job !== null) {
-            if (done > 0) save(job, `checkpoints/${done}`, done);
+            if (done > 0) {
+              const folder = save(job, `checkpoints/${done}`, done);
+              say({ type: 'checkpoint', step: done, validLoss: null, folder });
+            }
             say({ type: 'paused', step: done });
           }
           exit('ended with exit code 0');
@@ -162,6 +169,6 @@ function metricsOf(job: TrainingJob, step: number, options: FakeTrainerOptions) 
     ...{ step, steps, epoch: step / steps, trainLoss: 1 + 1 / step },
     validLoss: isValidated ? validLossOf(options, step) : null,
     ...{ learningRate: job.hyperparameters.learningRate, gradNorm: 1 },
-    ...{ tokens: 100, tokensPerSecond: 1000, etaSeconds: (steps - step) / 10 },
+    ...{ tokens: stepTokens, tokensPerSecond: 1000, etaSeconds: (steps - step) / 10 },
   };
 }

@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import { setTimeout } from 'node:timers/promises';
+import { LorikeetError } from '../../src/core/errors.ts';
+import type { QuotaCheck } from '../../src/core/quota-check.ts';
 import { nextPriority } from '../../src/jobs/policies/training-floor.ts';
 import { isTurnOver } from '../../src/jobs/policies/turns.ts';
 import type { StartTrainerProcess } from '../../src/protocol/trainer-process.ts';
@@ -50,6 +52,48 @@ test('a job that takes more steps, or longer, than the server allows fails, and 
   const late = await short.reaches(id, 'failed');
   assert.match(late.error!.message, /hours, this server's limit/);
   assert.ok(late.progress.trainedMs! >= 50);
+});
+
+/** Of a tenant, as the database and the operator know it. */
+function trainingQuota(most: number) {
+  const tenant = { trained: 0, most };
+  const assertQuota: QuotaCheck = (_, field, kept) => {
+    if (field !== 'training_tokens' || kept.tenant <= tenant.most) return;
+    throw new LorikeetError('insufficient_quota', { message: `${kept.tenant} of ${tenant.most}` });
+  };
+  return { tenant, jobs: { assertQuota, trainedSince: async () => tenant.trained } };
+}
+
+test('a job with more tokens than the quota has left fails before its first step', async (t) => {
+  const { tenant, jobs } = trainingQuota(500);
+  tenant.trained = 100;
+  const { create, reaches, trainer } = await testJobs(t, { stepMs: 0, jobs });
+  // A step of the fake trainer has 100 tokens.
+  await reaches((await create({ choices: { maxSteps: 4, checkpointSteps: 2, seed: 1 } })).id, 'succeeded');
+  const large = await reaches((await create({ choices: { maxSteps: 5, checkpointSteps: 2, seed: 1 } })).id, 'failed');
+  assert.deepEqual(large.error, { code: 'insufficient_quota', message: '600 of 500', param: null });
+  assert.equal(large.progress.step, 0);
+  tenant.trained = 500;
+  await assert.rejects(create(), { code: 'insufficient_quota' });
+  assert.equal(trainer.alive, 0);
+});
+
+test('a job that uses up the quota while it runs ends there, and its last step stays as a checkpoint', async (t) => {
+  const { tenant, jobs } = trainingQuota(1_000_000);
+  const { create, reaches, trainer, jobs: training } = await testJobs(t, { stepMs: null, jobs });
+  const { id } = await create({ choices: { maxSteps: 100, checkpointSteps: 100, seed: 1 } });
+  await until(() => trainer.alive === 1);
+  trainer.step();
+  tenant.most = 250;
+  trainer.step();
+  trainer.step();
+  const job = await reaches(id, 'failed');
+  assert.deepEqual(job.error, { code: 'insufficient_quota', message: '301 of 250', param: null });
+  const checkpoints = await training.checkpoints('default', id, { after: null, limit: 10 });
+  assert.deepEqual(
+    checkpoints.map(({ step }) => step),
+    [3],
+  );
 });
 
 test('a trainer that gets next to nothing for a minute goes on at a low priority, and later tries again', () => {

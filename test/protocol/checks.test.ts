@@ -77,7 +77,7 @@ const engine: EngineEvent[] = [
 
 const folder = '/job';
 const trainer: TrainerEvent[] = [
-  { type: 'started', rows: 1, steps: 2, rowsCut: 0, rowsSkipped: 1, parameters: 3, resumedStep: 0 },
+  { type: 'started', tokens: 100, rows: 1, steps: 2, rowsCut: 0, rowsSkipped: 1, parameters: 3, resumedStep: 0 },
   {
     type: 'step',
     metrics: {

@@ -23,6 +23,16 @@ test('batches by tokens take rows whole, and a row that is too long alone', () =
   ]);
 });
 
+test('tokens are those of all steps, also where the last epoch is left in the middle', () => {
+  const tokensOf = (settings: Partial<BatchSettings>) =>
+    planBatches([1, 2, 4, 8, 16], { ...inOrder, ...settings }).tokens;
+  assert.equal(tokensOf({}), 31);
+  assert.deepEqual(
+    [1, 2, 3, 4, 5].map((maxSteps) => tokensOf({ epochs: null, maxSteps })),
+    [3, 15, 31, 34, 46],
+  );
+});
+
 test('epochs are counted by parts', () => {
   const batches = planBatches([1, 1, 1, 1, 1], { ...inOrder, epochs: 2 });
   assert.equal(batches.steps, 6);
@@ -50,6 +60,10 @@ test('each epoch has each row once, and a step asked for out of order is the sam
         lengths.map(() => plan.epochs),
       );
       const again = planBatches(lengths, plan);
+      assert.equal(
+        again.tokens,
+        batches.flat().reduce((sum, row) => sum + lengths[row]!, 0),
+      );
       for (const step of [...batches.keys()].reverse()) assert.deepEqual(again.rowsOf(step), batches[step]);
       for (const rows of batches) {
         const tokens = rows.reduce((sum, row) => sum + lengths[row]!, 0);

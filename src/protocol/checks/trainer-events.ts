@@ -22,7 +22,7 @@ const metrics = Type.Object({
 
 export const readTrainerEvent = messageReader<TrainerEvent>()({
   started: Type.Object({
-    ...{ rows: count, steps: count, rowsCut: count, rowsSkipped: Type.Optional(count) },
+    ...{ rows: count, steps: count, tokens: count, rowsCut: count, rowsSkipped: Type.Optional(count) },
     ...{ parameters: count, resumedStep: count },
   }),
   step: Type.Object({ metrics }),
