@@ -153,6 +153,31 @@ test('requests of one key that are being answered have a bound; another key is a
   );
 });
 
+test('a caller who leaves while its key is looked up keeps none of its key’s places', async (t) => {
+  const testing = await testApp(t, { deps: { limits: { ...limits, requestsOfKey: 1 } } });
+  const { keys, app, log } = testing;
+  const { key } = await keys.create({ tenant: 'a', name: 'n', scopes: ['generate'] });
+  const headers = { authorization: `Bearer ${key}` };
+  const verify = keys.verify.bind(keys);
+  const asked = Promise.withResolvers<void>();
+  const lookedUp = Promise.withResolvers<void>();
+  Object.assign(keys, {
+    async verify(...given: Parameters<typeof verify>) {
+      asked.resolve();
+      await lookedUp.promise;
+      return await verify(...given);
+    },
+  });
+  const left = new AbortController();
+  const asking = fetch(`http://127.0.0.1:${await listen(app)}/v1/models`, { headers, signal: left.signal });
+  await asked.promise;
+  left.abort();
+  await assert.rejects(asking);
+  await until(() => log.some(({ status }) => status === 499));
+  lookedUp.resolve();
+  assert.equal((await app.inject({ url: '/v1/models', headers })).statusCode, 200);
+});
+
 test('a body in crumbs is cut off, whether its request is refused or answered; one in lines is not', async (t) => {
   const { open, app, keys } = await server(t, { chunksMin: 100, chunkBytes: 16 });
   const { key } = await keys.create({ tenant: 'a', name: 'a', scopes: ['generate'] });

@@ -7,6 +7,7 @@ import { Readable } from 'node:stream';
 import test from 'node:test';
 import { Value } from 'typebox/value';
 import { LorikeetError } from '../../src/core/errors.ts';
+import { limits } from '../../src/core/limits.ts';
 import { Analysis } from '../../src/server/schemas/offline.ts';
 import { listen, testApp, until } from '../helpers/app.ts';
 import { fakeOffline } from '../helpers/fake-offline.ts';
@@ -87,6 +88,24 @@ test('a body that breaks off, and a reader who leaves, end the answer and let th
   left.destroy();
   await until(() => registry.leases === 2 && registry.held === 0);
   assert.ok(bodies.every((body) => body.destroyed));
+});
+
+test('a caller who leaves before the export begins keeps no place for offline work', async (t) => {
+  const { app, registry, log } = await testApp(t, { deps: { limits: { ...limits, offlineProcesses: 1 } } });
+  await registry.add('a');
+  const asked = Promise.withResolvers<void>();
+  const read = Promise.withResolvers<null>();
+  registry.template = () => {
+    asked.resolve();
+    return read.promise;
+  };
+  const request = get({ port: await listen(app), path: '/v1/adapters/a/merged?format=gguf' });
+  request.on('error', () => {});
+  await asked.promise;
+  request.destroy();
+  await until(() => log.some(({ status }) => status === 499));
+  read.resolve(null);
+  assert.equal((await app.inject('/v1/adapters/a/merged?format=gguf')).statusCode, 200);
 });
 
 test('an analysis has its schema, a summary, and is computed once for each pair of contents', async (t) => {

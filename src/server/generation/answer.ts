@@ -14,6 +14,7 @@ import {
 } from '../adapters/held-adapters.ts';
 import { errorAnswer } from '../http/error-answer.ts';
 import { type EventStream, eventStream, openaiEvents, type StreamFormat } from '../http/event-stream.ts';
+import { onClose } from '../http/on-close.ts';
 import { toLorikeetError } from '../http/plugins/errors.ts';
 import type { Services } from '../services.ts';
 import { type Generation, type GenerationListener, generate, type Outcome, type Work } from './generation.ts';
@@ -178,9 +179,8 @@ function workOf(services: Services, request: FastifyRequest, { asks }: Prepared,
 }
 
 function abortWhenReaderLeaves({ raw }: FastifyReply, generation: Generation): void {
-  // The reader left while the adapters were looked up, and `close` was emitted before this listener.
-  if (raw.destroyed) generation.abort();
-  raw.once('close', () => {
+  // The reader may have left while the adapters were looked up.
+  onClose(raw, () => {
     if (!raw.writableEnded) generation.abort();
   });
 }

@@ -2,8 +2,9 @@
 
 import type { FastifyReply } from 'fastify';
 import type { Limits } from '../../core/limits.ts';
+import { onClose } from './on-close.ts';
 
 export function boundDownload({ raw }: FastifyReply, { downloadMsMax }: Pick<Limits, 'downloadMsMax'>): void {
   const deadline = setTimeout(() => raw.destroy(), downloadMsMax).unref();
-  raw.once('close', () => clearTimeout(deadline));
+  onClose(raw, () => clearTimeout(deadline));
 }

@@ -6,6 +6,7 @@ import { LorikeetError } from '../../../core/errors.ts';
 import type { Services } from '../../services.ts';
 import { connectionsFor } from '../descriptors.ts';
 import { networkOf } from '../network.ts';
+import { onClose } from '../on-close.ts';
 
 export function addConnections(app: FastifyInstance, { limits }: Services): void {
   const { server } = app;
@@ -35,7 +36,8 @@ export function addConnections(app: FastifyInstance, { limits }: Services): void
     const count = (open.get(key) ?? 0) + 1;
     if (count > limits.requestsOfKey) throw new LorikeetError('too_many_requests');
     open.set(key, count);
-    reply.raw.once('close', () => {
+    // The caller may have left while its key was looked up.
+    onClose(reply.raw, () => {
       const left = open.get(key)! - 1;
       if (left === 0) open.delete(key);
       else open.set(key, left);

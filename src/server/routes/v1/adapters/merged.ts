@@ -5,6 +5,7 @@ import { idOf } from '../../../adapters/adapter-json.ts';
 import { digestHeader } from '../../../adapters/held-adapters.ts';
 import { withLeases } from '../../../adapters/offline-work.ts';
 import { boundDownload } from '../../../http/download.ts';
+import { onClose } from '../../../http/on-close.ts';
 import { NameParams } from '../../../schemas/adapters.ts';
 import { errorAnswers } from '../../../schemas/error.ts';
 import { ExportQuery } from '../../../schemas/offline.ts';
@@ -46,7 +47,7 @@ export const mergedRoute =
         const name = `${model.name} with ${idOf(adapter)}`;
         const chatTemplate = await registry.template(adapter);
         const order = { adapter: files, format, dtype, unpacked: unpacked === 'true', name, chatTemplate };
-        reply.raw.once('close', services.offlinePlace(request.tenant));
+        onClose(reply.raw, services.offlinePlace(request.tenant));
         const { bytes, body } = await offline.exportMerged(order, signal);
         boundDownload(reply, limits);
         const fileName = `${model.name}-${idOf(adapter)}`.replaceAll(/[^\w.@-]/g, '-');

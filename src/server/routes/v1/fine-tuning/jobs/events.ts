@@ -8,6 +8,7 @@ import { listJson } from '../../../../adapters/adapter-json.ts';
 import { answerNobody } from '../../../../generation/answer.ts';
 import { errorAnswer } from '../../../../http/error-answer.ts';
 import { eventStream, eventStreamHeaders } from '../../../../http/event-stream.ts';
+import { onClose } from '../../../../http/on-close.ts';
 import { toLorikeetError } from '../../../../http/plugins/errors.ts';
 import { eventOf } from '../../../../schemas/describe.ts';
 import { errorAnswers } from '../../../../schemas/error.ts';
@@ -95,11 +96,8 @@ function sendEvents({ limits }: Services, { request, reply, stop }: Exchange, to
     eventsMax: limits.streamEvents,
     onTooSlow: () => request.log.warn('the reader of a stream is too slow and was cut off'),
   });
-  reply.raw.once('close', () => stop.abort());
-  if (reply.raw.destroyed) {
-    stop.abort();
-    return answerNobody(reply, stream.body);
-  }
+  onClose(reply.raw, () => stop.abort());
+  if (reply.raw.destroyed) return answerNobody(reply, stream.body);
   // A reader who leaves before the first event rejects this promise, which is not an error of the server.
   stream.opened.catch(() => {});
   void (async () => {
