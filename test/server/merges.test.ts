@@ -2,8 +2,9 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { setTimeout as wait } from 'node:timers/promises';
 import { limits } from '../../src/core/limits.ts';
-import { eventsOf, until } from '../helpers/app.ts';
+import { eventsOf, listen, until } from '../helpers/app.ts';
 import { addressOf, codeOf, keyOf, mergeApp } from './merge-app.ts';
 
 test('a merge goes on, is merged, serves, and is taken back', async (t) => {
@@ -72,6 +73,37 @@ test('a merge that is waited for answers when it is merged, or when its time is 
   await impatient.registry.add('a');
   const answer = await impatient.merge('a', { wait: true });
   assert.deepEqual([answer.statusCode, answer.json().state], [202, 'merging']);
+});
+
+test('a merge whose asker leaves is in the audit log, and asked again with its key it is answered', async (t) => {
+  const { app, registry, engine, audit, log, merge, merged, unmerge } = await mergeApp(t);
+  const { digest } = await registry.add('a');
+  const headers = { 'idempotency-key': 'k', 'content-type': 'application/json' };
+  const left = new AbortController();
+  const address = `http://127.0.0.1:${await listen(app)}${addressOf('a')}`;
+  const asking = fetch(address, { method: 'POST', headers, body: '{"wait":true}', signal: left.signal });
+  await until(() => engine.merges.size === 1);
+  left.abort();
+  await assert.rejects(asking);
+  await until(() => log.some(({ status }) => status === 499));
+  merged(keyOf({ digest }));
+  const everything = { tenant: null, actor: null, action: null, since: null, until: null, before: null, limit: 10 };
+  while ((await audit.read(everything)).length === 0) await wait(1);
+  const again = await merge('a', { wait: true }, headers);
+  assert.deepEqual([again.statusCode, again.headers['idempotent-replayed']], [202, 'true']);
+  await unmerge('a');
+  const entries = await audit.read(everything);
+  assert.deepEqual(
+    entries.map(({ action, target, before }) => [action, target, (before as { state: string } | null)?.state]),
+    [
+      ['merges.delete', 'a', 'merged'],
+      ['merges.create', 'a', undefined],
+    ],
+  );
+  assert.deepEqual(
+    log.filter(({ level }) => Number(level) >= 50),
+    [],
+  );
 });
 
 test('other bits than a merge has are refused until it is unmerged', async (t) => {

@@ -10,7 +10,7 @@ import type { MergeOrder } from '../../../../../jobs/merges/merges.ts';
 import type { AdapterVersion } from '../../../../../registry/adapter-registry.ts';
 import { assertAllowed } from '../../../../adapters/allowed-adapters.ts';
 import { blame } from '../../../../adapters/held-adapters.ts';
-import { answerNobody } from '../../../../generation/answer.ts';
+import { onClose } from '../../../../http/on-close.ts';
 import { mergeId, mergeJson } from '../../../../merges/merge-json.ts';
 import { optionalBody } from '../../../../schemas/describe.ts';
 import { errorAnswers } from '../../../../schemas/error.ts';
@@ -63,7 +63,6 @@ export const mergeRoute =
         const made = await wantMerge(services, order, body.adapters === undefined ? 'id' : 'adapters');
         const now = () => merges.find(tenant, made.key);
         if (body.wait) await waitFor(services, reply, limits.mergeWaitMs, () => now()?.state !== 'merging');
-        if (reply.raw.destroyed) return answerNobody(reply, null);
         const current = body.wait ? now() : made;
         if (current === null) throw new LorikeetError('merge_not_found', { message: 'It was unmerged meanwhile.' });
         if (current.failure !== null)
@@ -72,29 +71,26 @@ export const mergeRoute =
       },
     );
 
-    app.delete(
-      url,
-      { config: { ...config, audit: 'merges.delete' }, schema: unmerge },
-      async ({ tenant, params: { id }, query }, reply) => {
-        const found = await findMerge(services, tenant, id, query.merge);
-        const left = await merges.unmerge(tenant, found.key, 'admin');
-        const isGone = () => merges.find(tenant, found.key)?.state !== 'draining';
-        await waitFor(services, reply, limits.deletionWaitMs, isGone);
-        if (reply.raw.destroyed) return answerNobody(reply, null);
-        const state = isGone() ? 'unmerged' : 'draining';
-        return reply.status(isGone() ? 200 : 202).send(mergeJson(services, { ...left, state }));
-      },
-    );
+    app.delete(url, { config: { ...config, audit: 'merges.delete' }, schema: unmerge }, async (request, reply) => {
+      const { tenant, params, query } = request;
+      const found = await findMerge(services, tenant, params.id, query.merge);
+      request.changed = { before: mergeJson(services, found) };
+      const left = await merges.unmerge(tenant, found.key, 'admin');
+      const isGone = () => merges.find(tenant, found.key)?.state !== 'draining';
+      await waitFor(services, reply, limits.deletionWaitMs, isGone);
+      const state = isGone() ? 'unmerged' : 'draining';
+      return reply.status(isGone() ? 200 : 202).send(mergeJson(services, { ...left, state }));
+    });
   };
 
-/** Waits until `isOver`, for `ms` at most, or until the caller has left. */
+/**
+ * Waits until `isOver`, for `ms` at most, or until the caller has left. The route answers in each case: the audit log
+ * and Idempotency-Key read its answer.
+ */
 async function waitFor({ merges }: Services, { raw }: FastifyReply, ms: number, isOver: () => boolean): Promise<void> {
   const left = new AbortController();
-  const leave = () => left.abort();
-  raw.once('close', leave);
-  if (raw.destroyed) leave();
+  onClose(raw, () => left.abort());
   await merges.wait(isOver, ms, left.signal);
-  raw.off('close', leave);
 }
 
 async function versionsOf(
