@@ -214,6 +214,8 @@ test('echo has the prompt and its tokens; the best of several are the most likel
   const { post, engine } = await testApp(t, { says: 'ok' });
   const echoed = (await post('/v1/completions', { prompt: 'ab', echo: true, max_tokens: 0 })).json();
   assert.deepEqual([echoed.choices[0].text, echoed.choices[0].finish_reason], ['ab', 'length']);
+  const { prompt_tokens, completion_tokens, total_tokens } = echoed.usage;
+  assert.deepEqual([prompt_tokens, completion_tokens, total_tokens], [2, 0, 2]);
   await post('/v1/completions', { prompt: 'ab', echo: true, logprobs: 2 });
   assert.equal(engine.submitted.at(-1)!.promptLogprobs, 2);
   const best = (await post('/v1/completions', { prompt: 'ab', best_of: 3, n: 2 })).json();

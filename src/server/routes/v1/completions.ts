@@ -62,18 +62,16 @@ export const completionsRoute =
           return chunkWriter(stream, head, textChunks(services, asks.length), includesUsage(body), prompts.length);
         });
       }
-      const { outcomes } = await answerWhole(services, { request, reply }, order);
-      const kept = outcomes.flatMap((outcome, i) => ({ outcome, prompt: prompts[Math.floor(i / bestOf)]! }));
-      const best = prompts.flatMap((_, i) => mostLikely(kept.slice(i * bestOf, (i + 1) * bestOf), n));
-      const choices = best.map(({ outcome, prompt }, index) => {
-        const shown = body.max_tokens === 0 ? { ...outcome, text: '', positions: [] } : outcome;
-        const finish_reason = body.max_tokens === 0 ? ('length' as const) : outcome.finishReason;
-        return {
-          index,
-          ...(body.echo ? echoed(services, body, shown, prompt) : told(services, body, shown)),
-          finish_reason,
-        };
-      });
+      const generated = await answerWhole(services, { request, reply }, order);
+      const outcomes = body.max_tokens === 0 ? generated.outcomes.map(withoutOutput) : generated.outcomes;
+      const best = prompts.flatMap((prompt, i) =>
+        mostLikely(outcomes.slice(i * bestOf, (i + 1) * bestOf), n).map((outcome) => ({ outcome, prompt })),
+      );
+      const choices = best.map(({ outcome, prompt }, index) => ({
+        index,
+        ...(body.echo ? echoed(services, body, outcome, prompt) : told(services, body, outcome)),
+        finish_reason: outcome.finishReason,
+      }));
       return { ...head, choices, usage: usageOf(outcomes, prompts.length) };
     });
   };
@@ -100,14 +98,18 @@ function bestOfBody({ n = 1, best_of: bestOf = n, stream, echo, max_tokens: maxT
   return bestOf;
 }
 
-type Kept = { readonly outcome: Outcome; readonly prompt: readonly number[] };
+/** The outcome without the one token that the engine generates even where a prompt is only scored. */
+const withoutOutput = (outcome: Outcome): Outcome => ({
+  ...{ ...outcome, text: '', positions: [], completionTokens: 0 },
+  finishReason: 'length',
+});
 
 /**
  * The `n` choices with the highest mean log-probability, best first; all in their order where there are no more than n.
  */
-function mostLikely(choices: readonly Kept[], n: number): readonly Kept[] {
+function mostLikely(choices: readonly Outcome[], n: number): readonly Outcome[] {
   if (choices.length <= n) return choices;
-  const meanOf = ({ outcome: { positions } }: Kept) =>
+  const meanOf = ({ positions }: Outcome) =>
     positions.reduce((sum, { logprobs }) => sum + logprobs.logprob, 0) / Math.max(1, positions.length);
   return choices.toSorted((a, b) => meanOf(b) - meanOf(a)).slice(0, n);
 }
