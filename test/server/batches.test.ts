@@ -169,6 +169,12 @@ test('a cancelled batch lets go of the engine, keeps what it has, and says what 
   assert.equal(used.json().error.code, 'file_in_use');
   const cancelling = (await testing.post(`/v1/batches/${id}/cancel`, {})).json();
   assert.ok(['cancelling', 'cancelled'].includes(cancelling.status));
+  const page = { tenant: null, actor: null, since: null, until: null, before: null, limit: 1 };
+  const [row] = await testing.audit.read({ ...page, action: 'batches.cancel' });
+  assert.deepEqual(
+    [row!.target, row!.before, row!.after],
+    [...[id, { status: 'in_progress' }, { status: cancelling.status }]],
+  );
   const cancelled = await reaches(testing, id, 'cancelled');
   assert.deepEqual([cancelled.output_file_id, cancelled.request_counts.completed], [null, 0]);
   const errors = await linesOfFile(testing, cancelled.error_file_id);

@@ -3,14 +3,14 @@
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
 import { systemClock } from '../../src/core/clock.ts';
-import { testApp } from '../helpers/app.ts';
+import { type TestAppOptions, testApp } from '../helpers/app.ts';
 import { rowsText } from '../helpers/test-jobs.ts';
 import { rowsForm } from './form.ts';
 
-async function operated(t: TestContext) {
+async function operated(t: TestContext, options: TestAppOptions = {}) {
   const time = { now: 1_700_000_000_000 };
   const clock = { now: () => time.now, monotonic: systemClock.monotonic };
-  const testing = await testApp(t, { deps: { adminKey: 'the-admin-key', clock } });
+  const testing = await testApp(t, { ...options, deps: { adminKey: 'the-admin-key', clock } });
   const ask = async (
     method: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE',
     url: string,
@@ -193,6 +193,36 @@ test('every change is in the log: who, what, before and after, and never a secre
   const older = (await ask('GET', `/v1/admin/audit?action=aliases.set&limit=1&after=${some.last_id}`)).json();
   assert.deepEqual([older.data[0].id < some.data[0].id, older.has_more], [true, false]);
   assert.equal((await ask('GET', '/v1/admin/audit?tenant=b')).json().data.length, 0);
+});
+
+test('the row of a deletion or of an end says what was there, whatever route was asked', async (t) => {
+  const { ask, app, registry, training } = await operated(t, { trainer: { stepMs: null } });
+  for (const name of ['by-name', 'by-version', 'as-model', 'as-model-version', 'as-vllm']) await registry.add(name);
+  const job = await training.create();
+  const form = rowsForm(rowsText(2));
+  const headers = { ...form.headers, authorization: 'Bearer the-admin-key' };
+  const file = (await app.inject({ method: 'POST', url: '/v1/files', payload: form.payload, headers })).json();
+  const before = { state: 'ready' };
+  const cases: [...Parameters<typeof ask>, string, object][] = [
+    ['DELETE', '/v1/adapters/by-name', undefined, undefined, 'by-name', [before]],
+    ['DELETE', '/v1/adapters/by-version/versions/1', undefined, undefined, 'by-version@1', [before]],
+    ['DELETE', '/v1/models/as-model', undefined, undefined, 'as-model', [before]],
+    ['DELETE', '/v1/models/as-model-version@1', undefined, undefined, 'as-model-version@1', [before]],
+    ['POST', '/v1/unload_lora_adapter', { lora_name: 'as-vllm' }, undefined, 'as-vllm', [before]],
+    ['DELETE', `/v1/files/${file.id}`, undefined, undefined, file.id, { digest: file.digest }],
+    ['POST', `/v1/fine_tuning/jobs/${job.id}/cancel`, undefined, undefined, job.id, {}],
+  ];
+  for (const [method, url, body, key, target, before] of cases) {
+    const answer = await ask(method, url, body, key);
+    assert.equal(answer.statusCode, 200, answer.body);
+    const [row] = (await ask('GET', '/v1/admin/audit?limit=1')).json().data;
+    assert.equal(row.target, target);
+    assert.notEqual(row.before, null, url);
+    assert.partialDeepStrictEqual(row.before, before);
+  }
+  const [{ before: status, after }] = (await ask('GET', '/v1/admin/audit?limit=1')).json().data;
+  assert.match(status.status, /^(validating_files|queued|running)$/);
+  assert.deepEqual(after, { status: 'cancelled' });
 });
 
 test('who may only train moves no alias and adds no version to names of others', async (t) => {

@@ -65,7 +65,13 @@ export const batchesRoute =
     app.post(
       `${url}/:id/cancel`,
       { config: { ...config, audit: 'batches.cancel' }, schema: cancel },
-      async ({ tenant, params: { id } }) => batchJson(await batches.cancel(tenant, id)),
+      async (request) => {
+        const { tenant, params } = request;
+        const before = await batches.find(tenant, params.id);
+        const after = await batches.cancel(tenant, params.id);
+        request.changed = { before: { status: before.state }, after: { status: after.state } };
+        return batchJson(after);
+      },
     );
   };
 

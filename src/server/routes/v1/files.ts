@@ -109,7 +109,9 @@ export const filesRoute =
     app.get(`${url}/:id`, { config, schema: one }, async (request) => fileJson(await find(request)));
 
     app.delete(`${url}/:id`, { config: { ...config, audit: 'files.delete' }, schema: remove }, async (request) => {
-      const { id } = await find(request);
+      const file = await find(request);
+      const { id } = file;
+      request.changed = { before: fileJson(file) };
       await files.delete(request.tenant, id);
       return { id, object: 'file', deleted: true };
     });

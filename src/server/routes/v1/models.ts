@@ -4,7 +4,7 @@ import { type FastifyPluginAsyncTypebox, Type } from '@fastify/type-provider-typ
 import { LorikeetError } from '../../../core/errors.ts';
 import type { AdapterVersion, NamedAdapter } from '../../../registry/adapter-registry.ts';
 import { isAllowed } from '../../adapters/allowed-adapters.ts';
-import { settledWithin } from '../../adapters/deletion.ts';
+import { deleteAdapter } from '../../adapters/deletion.ts';
 import { blame } from '../../adapters/held-adapters.ts';
 import { adapterCard, baseModelCard } from '../../generation/models.ts';
 import { Deletion } from '../../schemas/adapters.ts';
@@ -64,13 +64,10 @@ export const modelsRoute =
       url,
       { config: { scope: 'adapters', audit: 'adapters.delete' }, schema: remove },
       async (request, reply) => {
-        const { tenant, log } = request;
         const id = request.params.model;
-        const { name, version } = deletable(services, id);
-        const deletion = registry.delete(tenant, name, version).catch((error) => {
+        const deleted = await deleteAdapter(services, request, deletable(services, id)).catch((error) => {
           throw blame(error, { reference: id, param: 'model' });
         });
-        const deleted = await settledWithin(limits.deletionWaitMs, deletion, log);
         return reply.status(deleted ? 200 : 202).send({ id, object: 'model', deleted });
       },
     );

@@ -3,7 +3,7 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import { LorikeetError } from '../../../core/errors.ts';
 import { assertAllowed } from '../../adapters/allowed-adapters.ts';
-import { settledWithin } from '../../adapters/deletion.ts';
+import { deleteAdapter } from '../../adapters/deletion.ts';
 import { answerErrorsIn, vllmErrors } from '../../http/error-dialects.ts';
 import { UnloadBody } from '../../schemas/adapters.ts';
 import { neededTexts } from '../../schemas/describe.ts';
@@ -23,13 +23,12 @@ const schema = {
 export const unloadLoraAdapterRoute =
   (services: Services): FastifyPluginAsyncTypebox =>
   async (app) => {
-    const { registry, limits } = services;
     answerErrorsIn(app, services, vllmErrors);
     app.post(
       '/v1/unload_lora_adapter',
       { config: { scope: 'admin', audit: 'adapters.delete', describe: neededTexts('lora_name') }, schema },
       async (request, reply) => {
-        const { body, tenant, log, allowedAdapters } = request;
+        const { body, allowedAdapters } = request;
         const { lora_name: name } = body;
         if (!name) {
           const message = "'lora_name' needs to be provided to unload a LoRA adapter.";
@@ -37,9 +36,7 @@ export const unloadLoraAdapterRoute =
         }
         try {
           assertAllowed(allowedAdapters, name);
-          const before = await registry.versions(tenant, name);
-          request.changed = { target: name, before: before.map(({ version, digest }) => ({ version, digest })) };
-          await settledWithin(limits.deletionWaitMs, registry.delete(tenant, name, null), log);
+          await deleteAdapter(services, request, { name, version: null });
         } catch (error) {
           if (!(error instanceof LorikeetError) || error.code !== 'adapter_not_found') throw error;
           const message = `The lora adapter '${name}' cannot be found.`;

@@ -2,7 +2,7 @@
 
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import { adaptersJson } from '../../../adapters/adapter-json.ts';
-import { settledWithin } from '../../../adapters/deletion.ts';
+import { deleteAdapter } from '../../../adapters/deletion.ts';
 import { Adapter, Deletion, NameParams } from '../../../schemas/adapters.ts';
 import { errorAnswers } from '../../../schemas/error.ts';
 import type { Services } from '../../../services.ts';
@@ -29,7 +29,7 @@ const remove = {
 export const adapterRoute =
   (services: Services): FastifyPluginAsyncTypebox =>
   async (app) => {
-    const { registry, limits } = services;
+    const { registry } = services;
 
     app.get(url, { config, schema: one }, async ({ tenant, params: { name } }) => {
       const [adapter] = await adaptersJson(services, tenant, [await registry.find(tenant, name)]);
@@ -37,10 +37,8 @@ export const adapterRoute =
     });
 
     app.delete(url, { config: { ...config, audit: 'adapters.delete' }, schema: remove }, async (request, reply) => {
-      const { tenant, params, log } = request;
-      const { name } = params;
-      request.changed = { before: await adaptersJson(services, tenant, await registry.versions(tenant, name)) };
-      const deleted = await settledWithin(limits.deletionWaitMs, registry.delete(tenant, name, null), log);
+      const { name } = request.params;
+      const deleted = await deleteAdapter(services, request, { name, version: null });
       return reply.status(deleted ? 200 : 202).send({ id: name, object: 'adapter', deleted });
     });
   };

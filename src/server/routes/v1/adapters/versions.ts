@@ -4,7 +4,7 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import { packTar } from 'modern-tar/fs';
 import { configFile, templateFile, weightsFile } from '../../../adapters/adapter-files.ts';
 import { adaptersJson, idOf, listJson } from '../../../adapters/adapter-json.ts';
-import { settledWithin } from '../../../adapters/deletion.ts';
+import { deleteAdapter } from '../../../adapters/deletion.ts';
 import { digestHeader } from '../../../adapters/held-adapters.ts';
 import { answerNobody } from '../../../generation/answer.ts';
 import { boundDownload } from '../../../http/download.ts';
@@ -71,11 +71,9 @@ export const versionsRoute =
       `${url}/:version`,
       { config: { ...config, audit: 'adapters.delete' }, schema: remove },
       async (request, reply) => {
-        const { tenant, params, log } = request;
-        const before = await registry.find(tenant, reference(params));
-        request.changed = { target: reference(params), before: (await adaptersJson(services, tenant, [before]))[0] };
-        const deletion = registry.delete(tenant, params.name, Number(params.version));
-        const deleted = await settledWithin(limits.deletionWaitMs, deletion, log);
+        const { params } = request;
+        const target = { name: params.name, version: Number(params.version) };
+        const deleted = await deleteAdapter(services, request, target);
         return reply.status(deleted ? 200 : 202).send({ id: reference(params), object: 'adapter', deleted });
       },
     );

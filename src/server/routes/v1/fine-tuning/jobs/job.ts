@@ -22,30 +22,18 @@ export const jobRoute =
       return jobJson(await jobs.find(tenant, id));
     });
 
-    const cancel = schemaOf('End a job for good; checkpoints that are adapters stay');
-    app.post(
-      `${url}/cancel`,
-      { config: { ...config, audit: 'jobs.cancel' }, schema: cancel },
-      async ({ tenant, params: { id } }) => {
-        return jobJson(await jobs.cancel(tenant, id));
-      },
-    );
-
-    const pause = schemaOf('Stop a job for now: it writes a checkpoint and gives its memory back');
-    app.post(
-      `${url}/pause`,
-      { config: { ...config, audit: 'jobs.pause' }, schema: pause },
-      async ({ tenant, params: { id } }) => {
-        return jobJson(await jobs.pause(tenant, id));
-      },
-    );
-
-    const resume = schemaOf('Let a paused job go on from its last checkpoint');
-    app.post(
-      `${url}/resume`,
-      { config: { ...config, audit: 'jobs.resume' }, schema: resume },
-      async ({ tenant, params: { id } }) => {
-        return jobJson(await jobs.resume(tenant, id));
-      },
-    );
+    for (const [verb, summary] of [
+      ['cancel', 'End a job for good; checkpoints that are adapters stay'],
+      ['pause', 'Stop a job for now: it writes a checkpoint and gives its memory back'],
+      ['resume', 'Let a paused job go on from its last checkpoint'],
+    ] as const) {
+      const options = { config: { ...config, audit: `jobs.${verb}` }, schema: schemaOf(summary) };
+      app.post(`${url}/${verb}`, options, async (request) => {
+        const { tenant, params } = request;
+        const before = await jobs.find(tenant, params.id);
+        const after = await jobs[verb](tenant, params.id);
+        request.changed = { before: { status: before.state }, after: { status: after.state } };
+        return jobJson(after);
+      });
+    }
   };
