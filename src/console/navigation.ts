@@ -67,10 +67,15 @@ function Foot() {
   );
 }
 
+/** A state without a reason; the styles have a colour for each. */
+const words: Readonly<Record<Readiness['status'], string>> = {
+  ok: 'ready',
+  degraded: 'degraded',
+  unavailable: 'not ready',
+  unreachable: 'does not answer',
+};
+
 function ServerState({ state }: { state: Readiness | null }) {
-  const words = { ok: 'ready', unavailable: 'not ready', unreachable: 'does not answer' };
-  const reason = state?.reasons[0]?.replaceAll('_', ' ');
-  const text =
-    state === null ? 'asking' : state.status === 'unavailable' ? (reason ?? 'not ready') : words[state.status];
+  const text = state === null ? 'asking' : (state.reasons[0]?.replaceAll('_', ' ') ?? words[state.status]);
   return h('span', { class: `server ${state?.status ?? ''}`, role: 'status' }, text);
 }

@@ -72,6 +72,36 @@ test('what is not the page stays outside of it', options, async () => {
   await page.context().close();
 });
 
+test('each answer of /readyz has a word and a colour', options, async () => {
+  const { page, problems } = await openPage(browser, { refusals: [503] });
+  const states = [
+    { status: 'ok', reasons: [], word: 'ready' },
+    { status: 'degraded', reasons: ['registry_stale'], word: 'registry stale' },
+    { status: 'degraded', reasons: [], word: 'degraded' },
+    { status: 'unavailable', reasons: ['engine_starting'], word: 'engine starting' },
+  ];
+  for (const { word, ...json } of states) {
+    await page.route('**/readyz', (route) =>
+      route.fulfill({ status: json.status === 'unavailable' ? 503 : 200, json }),
+    );
+    await page.goto(`${server.url}/console/`);
+    const state = page.locator('.server', { hasText: new RegExp(`^${word}$`) });
+    await state.waitFor();
+    const colours = await state.evaluate((element) => {
+      const bare = document.createElement('span');
+      bare.className = 'server';
+      element.after(bare);
+      const found = [element, bare].map((one) => getComputedStyle(one, '::before').backgroundColor);
+      bare.remove();
+      return found;
+    });
+    assert.notEqual(colours[0], colours[1], word);
+    await page.unroute('**/readyz');
+  }
+  assert.deepEqual(problems, []);
+  await page.context().close();
+});
+
 test('files are served by their own names only', options, async () => {
   const html = await (await fetch(`${server.url}/console/`)).text();
   const main = /src="(assets\/[0-9a-f]+\/)main\.ts"/.exec(html)![1]!;

@@ -1,14 +1,13 @@
 // What all views know of the server: its base model and whether it is ready.
 
 import { ask } from '../api/client.ts';
-import type { ModelCard } from '../api/types.ts';
+import type { ModelCard, Readiness as ReadinessAnswer } from '../api/types.ts';
 import { store } from './store.ts';
 
-export type Readiness = {
-  readonly status: 'ok' | 'unavailable' | 'unreachable';
-  readonly reasons: readonly string[];
-  readonly engine: { readonly state: string; readonly running: number; readonly waiting: number } | null;
-};
+/** The server's answer to /readyz, or that it gives none. */
+export type Readiness =
+  | ReadinessAnswer
+  | { readonly status: 'unreachable'; readonly reasons: []; readonly engine: null };
 
 export const readiness = store<Readiness | null>(null);
 export const baseModel = store<ModelCard | null>(null);
@@ -18,8 +17,8 @@ const everyMs = 5000;
 /** Reads /readyz, whose answer of status 503 has a body too. */
 async function readReadiness(): Promise<void> {
   const answer = await fetch('/readyz', { cache: 'no-store' }).then(
-    (response) => response.json() as Promise<Readiness>,
-    () => ({ status: 'unreachable' as const, reasons: ['unreachable'], engine: null }),
+    (response) => response.json() as Promise<ReadinessAnswer>,
+    (): Readiness => ({ status: 'unreachable', reasons: [], engine: null }),
   );
   if (JSON.stringify(answer) !== JSON.stringify(readiness.get())) readiness.set(answer);
 }

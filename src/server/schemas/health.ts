@@ -29,3 +29,4 @@ export const Readiness = Type.Object({
     ),
   }),
 });
+export type Readiness = Type.Static<typeof Readiness>;

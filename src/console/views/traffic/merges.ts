@@ -3,7 +3,7 @@
 import { h } from 'preact';
 import { useState } from 'preact/hooks';
 import { ask, part } from '../../api/client.ts';
-import type { Merge, MergeList } from '../../api/types.ts';
+import type { Merge, MergeBody, MergeList } from '../../api/types.ts';
 import { bytes } from '../../figures.ts';
 import { Button } from '../../parts/button.ts';
 import { Progress } from '../../parts/facts.ts';
@@ -42,11 +42,11 @@ export function Merges() {
   );
 }
 
-const widths = [
+/** Every width that the route takes. */
+const widths: Readonly<Record<NonNullable<MergeBody['bits']>, string>> = { 4: '4', 8: '8', 16: '16', 32: '32' };
+const widthOptions = [
   { value: '', label: "each linear's own" },
-  { value: '4', label: '4' },
-  { value: '8', label: '8' },
-  { value: '32', label: '32' },
+  ...Object.entries(widths).map(([value, label]) => ({ value, label })),
 ];
 
 function NewMerge({ onChange }: { onChange: () => void }) {
@@ -75,7 +75,7 @@ function NewMerge({ onChange }: { onChange: () => void }) {
         ...{ label: 'Merge an adapter', value: reference, onChange: setReference },
         placeholder: 'name, name@2, name:prod',
       }),
-      h(Select, { label: 'Bits', value: bits, onChange: setBits, options: widths }),
+      h(Select, { label: 'Bits', value: bits, onChange: setBits, options: widthOptions }),
       h(Button, { isSubmit: true, icon: 'merge', isBusy: action.isRunning }, 'Merge'),
     ),
     h('p', { class: 'faint' }, "Its requests then run at the base's speed, in memory of their own."),
