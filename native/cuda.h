@@ -5,7 +5,20 @@
 #include "operator.h"
 
 /** Kernels, in the order in which src/runtime/cuda-kernels.ts loads them. */
-typedef enum { GROUPED_LORA, GROUPED_LORA_UNALIGNED, GATED_SILU, SEND_ROWS, CUDA_KERNELS } CudaKernel;
+typedef enum {
+  GROUPED_LORA,
+  GROUPED_LORA_UNALIGNED,
+  GATED_SILU,
+  SEND_ROWS,
+  QUANTIZED_LINEAR_4_16,
+  QUANTIZED_LINEAR_8_16,
+  QUANTIZED_LINEAR_4_32,
+  QUANTIZED_LINEAR_8_32,
+  QUANTIZED_LINEAR_4_64,
+  QUANTIZED_LINEAR_8_64,
+  QUANTIZED_EMBEDDING,
+  CUDA_KERNELS
+} CudaKernel;
 
 /** A queue of work that a device computes in order. */
 typedef void *Stream;
@@ -15,7 +28,7 @@ Stream stream_of(const Call *);
 const char *launch(CudaKernel, Stream, unsigned blocks, unsigned threads, unsigned shared_bytes, void *parameter);
 
 /** Purposes of workspaces, each with memory of its own. */
-typedef enum { INNER_PRODUCTS, COUNTERS, SENDING, WORKSPACES } Workspace;
+typedef enum { INNER_PRODUCTS, COUNTERS, SENDING, PARTIAL_SUMS, WORKSPACES } Workspace;
 
 /** Memory of a stream that its launches use one after another, zeroed when it is new. Null where there is none left. */
 void *workspace(Stream, Workspace, size_t bytes);

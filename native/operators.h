@@ -16,5 +16,7 @@ KERNEL(QuantizedLinearGrad)
 KERNEL(ReadMemory)
 SINGLE(GroupedLoraOnCuda)
 SINGLE(GatedSiluOnCuda)
+SINGLE(QuantizedLinearOnCuda)
+SINGLE(QuantizedEmbeddingOnCuda)
 #undef KERNEL
 #undef SINGLE

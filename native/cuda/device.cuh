@@ -73,10 +73,33 @@ __device__ inline void multiply_tf32(float (&d)[4], const Bits (&a)[4], const Bi
                : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 }
 
+/** a * b + c of two pairs of 16-bit numbers, rounded once. */
+__device__ inline Bits multiply_add(Bits a, Bits b, Bits c) {
+  Bits result;
+#ifdef REAL_BFLOAT16
+  asm("fma.rn.bf16x2 %0, %1, %2, %3;" : "=r"(result) : "r"(a), "r"(b), "r"(c));
+#else
+  asm("fma.rn.f16x2 %0, %1, %2, %3;" : "=r"(result) : "r"(a), "r"(b), "r"(c));
+#endif
+  return result;
+}
+
+/** Four bytes out of `low`'s (0 to 3) and `high`'s (4 to 7), by the four lowest hexadecimal digits of `which`. */
+__device__ inline Bits select_bytes(Bits low, Bits high, Bits which) { return __byte_perm(low, high, which); }
+
 /** Loads data that are read once, without displacing others from the first-level cache. */
 __device__ inline Eight load_streamed(const Real *from) {
   Eight value;
   asm volatile("ld.global.nc.L1::no_allocate.v4.u32 {%0,%1,%2,%3}, [%4];"
+               : "=r"(value.x), "=r"(value.y), "=r"(value.z), "=r"(value.w)
+               : "l"(from));
+  return value;
+}
+
+/** Loads data that other warps read too. The load is issued where it is written, however late its value is used. */
+__device__ inline Eight load_cached(const Real *from) {
+  Eight value;
+  asm volatile("ld.global.nc.v4.u32 {%0,%1,%2,%3}, [%4];"
                : "=r"(value.x), "=r"(value.y), "=r"(value.z), "=r"(value.w)
                : "l"(from));
   return value;

@@ -28,11 +28,12 @@ import {
   joinedLinears,
   loweredName,
 } from './adapted-linear.ts';
+import { tileAttributes } from './card-form.ts';
 import { deviceAdapters } from './device-adapters.ts';
 import { createGraphBuilder, type GraphBuilder } from './graph-builder.ts';
 import { groupedAdapters } from './grouped-adapters.ts';
 import { addTables, hostAdapters } from './host-adapters.ts';
-import { hostLinear, type LinearRows, operatorLinear, packedAttributes } from './linear.ts';
+import { deviceLinear, hostLinear, type LinearRows, packedAttributes } from './linear.ts';
 import type { LoweredModel } from './lowered.ts';
 import { embeddingForm } from './packed.ts';
 import { deviceStream, hostStream, rmsNorm } from './residual-stream.ts';
@@ -186,11 +187,11 @@ function deviceProjection(
     ({ x }, result) => {
       const name = loweredName(layer, joined);
       const form = model.linears.get(name)!;
-      if (!operators?.linears.includes(joined)) return operatorLinear(g, { name, form }, x, result);
+      if (!operators?.linears.includes(joined)) return deviceLinear(g, target, { name, form }, x, result);
       const adapted = { ...adaptedLinear(model, layer, joined), target };
       // DoRA's gain multiplies the weights and not the bias, which is added after it.
       const isBiasLater = operators.gains && form.bias;
-      const base = operatorLinear(g, { name, form: { ...form, bias: form.bias && !isBiasLater } }, x);
+      const base = deviceLinear(g, target, { name, form: { ...form, bias: form.bias && !isBiasLater } }, x);
       if (!isBiasLater) return operators.add(g, adapted, { x, base }, result);
       return g.op('Add', [operators.add(g, adapted, { x, base }), `${name}.bias`], {}, result);
     };
@@ -201,15 +202,16 @@ function operatorsOf(adapters: AdaptersInGraph): AdapterOperators | null {
   return adapters.form === 'table' ? groupedAdapters(adapters) : deviceAdapters(adapters);
 }
 
-function embed(g: GraphBuilder, model: LoweredModel, { on, real }: GraphTarget): string {
+function embed(g: GraphBuilder, model: LoweredModel, { on, real, hasOperators }: GraphTarget): string {
   if (model.weights.has('embedding')) return g.op('Gather', ['embedding', decoderNames.tokens]);
   const head = model.linears.get('head')!;
   // The head's rows are the embedding: both share one memory. Where the head is merged, the base's embedding lies
   // beside it.
-  if (on === 'host') {
+  if (on === 'host' || hasOperators) {
     const kept = model.weights.has('embedding.packed');
     const operands = [decoderNames.tokens, kept ? 'embedding.packed' : 'head.packed'];
-    return g.native('QuantizedEmbedding', operands, packedAttributes(kept ? embeddingForm(model) : head));
+    const attributes = on === 'host' ? packedAttributes : tileAttributes;
+    return g.native('QuantizedEmbedding', operands, attributes(kept ? embeddingForm(model) : head));
   }
   const operands = [embeddingView.blocks, decoderNames.tokens, embeddingView.scales];
   if (!model.weights.has(embeddingView.blocks)) {

@@ -2,16 +2,19 @@
 //
 // The host has a native operator (native/kernels/quantized_linear.c, float_linear.h), which also computes what stands
 // around the product (native/kernels/linear.h). It rounds blocks of 32 inputs: to 8 bits in the first `coarse` rows, to
-// 16 in the others. A device multiplies blocks with a float minimum m as a symmetric product plus a correction, since
+// 16 in the others. A CUDA card has an operator of that name (native/cuda/quantized-linear.cu), which does not round
+// inputs. ONNX Runtime's operators take blocks with a float minimum m as a symmetric product plus a correction, since
 // w = scale * (code - zero) + m:
 //     y = x · symmetricᵀ + blockSums(x) · m,   blockSums(x) [R, k/32], m [k/32, n].
 // The correction is exact, and a thirty-second of the product's work.
 
 import type { AdapterBits } from '../core/page-sizes.ts';
+import { tileAttributes } from './card-form.ts';
 import type { GraphBuilder } from './graph-builder.ts';
 import { isFloats, type LinearForm } from './lowered.ts';
 import { hasMinimums } from './packed.ts';
 import { blockSize } from './quantized.ts';
+import type { GraphTarget } from './target.ts';
 
 export type LinearInGraph = {
   readonly name: string;
@@ -68,11 +71,24 @@ export const packedAttributes = (form: LinearForm) => {
   return { n, k, bits, halves: Number(halves), minimums: Number(hasMinimums(form)) };
 };
 
+/** A linear of a device: by the project's operator where the device has it, over the packing of card-form.ts. */
+export function deviceLinear(
+  g: GraphBuilder,
+  { hasOperators = false }: Pick<GraphTarget, 'hasOperators'>,
+  { name, form }: LinearInGraph,
+  x: string,
+  result?: string,
+): string {
+  if (!hasOperators || isFloats(form.bits)) return operatorLinear(g, { name, form }, x, result);
+  const bias = form.bias ? ['', `${name}.bias`] : [];
+  return g.native('QuantizedLinear', [x, `${name}.packed`, ...bias], tileAttributes(form), result);
+}
+
 /** MatMulNBits' accuracy_level for float activations. */
 const accuracyOfFloats = 1;
 
 /**
- * A linear by ONNX Runtime's own operators, over weights in the packing of operator-form.ts: on a device, and for
+ * A linear by ONNX Runtime's own operators, over weights in the packing of operator-form.ts: on other devices, and for
  * training.
  */
 export function operatorLinear(g: GraphBuilder, { name, form }: LinearInGraph, x: string, result?: string): string {

@@ -24,7 +24,7 @@ export type BlockForm = {
 type Floats = {
   /** Float type of weights' scales, activations, KV cache and adapters. Logits are always float32. */
   readonly real: Real;
-  /** Whether the device has the project's own operators: GroupedLora, GatedSilu. */
+  /** Whether the device has the project's own operators (native/operators.h), and weights in their packing. */
   readonly hasOperators?: boolean;
 };
 

@@ -17,6 +17,10 @@ const modules = {
   'grouped-lora.cu': ['grouped_lora', 'grouped_lora_unaligned'],
   'gated-silu.cu': ['gated_silu'],
   'send-rows.cu': ['send_rows'],
+  'quantized-linear.cu': [
+    ...['quantized_linear_4_16', 'quantized_linear_8_16', 'quantized_linear_4_32', 'quantized_linear_8_32'],
+    ...['quantized_linear_4_64', 'quantized_linear_8_64', 'quantized_embedding'],
+  ],
 } as const;
 
 /** The driver's functions, in the order of `Driver` in native/cuda.h. */

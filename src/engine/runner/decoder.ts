@@ -5,6 +5,7 @@ import type { Activations } from '../../core/base-model.ts';
 import { type Clock, systemClock } from '../../core/clock.ts';
 import type { AdapterBits } from '../../core/page-sizes.ts';
 import { serially } from '../../core/serially.ts';
+import { cardForm } from '../../graph/card-form.ts';
 import type { LoweredModel } from '../../graph/lowered.ts';
 import { operatorForm } from '../../graph/operator-form.ts';
 import type { GraphTarget, HostReal } from '../../graph/target.ts';
@@ -77,7 +78,7 @@ export function createDecoder(runtime: Runtime, lowered: LoweredModel, options: 
   const { rows, pages: slots = 0, clock = systemClock, onPagesChange: onChange = () => {} } = options;
   const form = sessionForm(runtime, lowered, options);
   const { target } = form;
-  const forTarget = (model: LoweredModel) => (target.on === 'device' ? operatorForm(model) : model);
+  const forTarget = (model: LoweredModel) => inPackingOf(target, model);
   const model = forTarget(lowered);
   const { shape } = model;
   const activations = { prompt: 'int16', answer: options.decodeActivations ?? 'int8' } as const;
@@ -111,6 +112,11 @@ export function createDecoder(runtime: Runtime, lowered: LoweredModel, options: 
       await memory.release();
     },
   };
+}
+
+function inPackingOf({ on, hasOperators }: GraphTarget, model: LoweredModel): LoweredModel {
+  if (on === 'host') return model;
+  return hasOperators ? cardForm(model) : operatorForm(model);
 }
 
 function countedWork() {

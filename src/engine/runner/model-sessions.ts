@@ -80,7 +80,7 @@ export const graphKey = (adapters: AdaptersInGraph, result: DecoderResult, given
 export function baseWeights(
   runtime: Runtime,
   model: LoweredModel,
-  { positions, target: { on, real } }: Pick<SessionForm, 'positions' | 'target'>,
+  { positions, target: { on, real, hasOperators = false } }: Pick<SessionForm, 'positions' | 'target'>,
 ): ModelWeights {
   const shared = new Map([...model.weights].map(([name, weight]) => [name, tensorOf(runtime, weight, real)]));
   for (const table of tablesOf(model.shape)) {
@@ -89,7 +89,8 @@ export function baseWeights(
     shared.set(tableNames[table].cos, runtime.tensor(inReal(cos, real), tableShape));
     shared.set(tableNames[table].sin, runtime.tensor(inReal(sin, real), tableShape));
   }
-  if (on === 'device' && !model.weights.has('embedding') && !model.weights.has(embeddingView.blocks)) {
+  const isGathered = on === 'device' && !hasOperators;
+  if (isGathered && !model.weights.has('embedding') && !model.weights.has(embeddingView.blocks)) {
     const { vocabulary, hidden } = model.shape;
     const blocks = model.weights.get('head.blocks')!.data;
     const scales = inReal(model.weights.get('head.scales')!.data, real);

@@ -2,6 +2,7 @@
 // order; a warp's instructions wait for its 32 threads, and where threads wait that never come the program says so.
 // Stands in the place of native/cuda/device.cuh.
 #pragma once
+#include <cmath>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -154,6 +155,22 @@ inline Bits to_tf32(float value) {
   return (bits & 0x7f800000) == 0x7f800000 ? bits : (bits + 0x1000) & ~0x1fffu;
 }
 
+/** Rounded to a float first, which makes no difference where the result is a 16-bit number. */
+inline Bits multiply_add(Bits a, Bits b, Bits c) {
+  Bits result = 0;
+  for (int shift : {0, 16}) {
+    const auto of = [&](Bits pair) { return to_float((Real)(pair >> shift)); };
+    result |= (Bits)to_real(std::fma(of(a), of(b), of(c))) << shift;
+  }
+  return result;
+}
+inline Bits select_bytes(Bits low, Bits high, Bits which) {
+  const uint64_t bytes = (uint64_t)high << 32 | low;
+  Bits result = 0;
+  for (int i = 0; i < 4; i++) result |= (Bits)(bytes >> (which >> 4 * i & 7) * 8 & 255) << 8 * i;
+  return result;
+}
+
 inline void __syncthreads() { card::wait(card::block_barrier, (int)card::fibers.size()); }
 inline void __threadfence() {}
 inline void pause() { card::yield(); }
@@ -164,6 +181,7 @@ inline unsigned atomicAdd(unsigned *at, unsigned value) {
   return before;
 }
 inline Eight load_streamed(const Real *from) { return *(const Eight *)from; }
+inline Eight load_cached(const Real *from) { return *(const Eight *)from; }
 inline float load_shared_by_blocks(const float *from) { return *from; }
 inline unsigned load_acquired(const unsigned *from) { return *(volatile const unsigned *)from; }
 template <typename T> inline T *dynamic_shared() { return (T *)card::dynamic; }
