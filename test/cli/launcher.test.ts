@@ -9,8 +9,8 @@ import { test } from 'node:test';
 import { setTimeout as wait } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { systemClock } from '../../src/core/clock.ts';
+import { temporaryFolder } from '../helpers/temporary-folder.ts';
 import { tinyModelPath } from '../helpers/tiny-models.ts';
-import { temporaryFolder } from '../models/temporary-folder.ts';
 
 const launcher = fileURLToPath(new URL('../../scripts/lorikeet.js', import.meta.url));
 /** Far more than a loaded machine needs. */

@@ -6,7 +6,7 @@ import { mergeKey } from '../../src/core/adapter.ts';
 import { limits } from '../../src/core/limits.ts';
 import { listen, testApp, until } from '../helpers/app.ts';
 import { cliIn } from '../helpers/run-cli.ts';
-import { temporaryFolder } from '../helpers/test-registry.ts';
+import { temporaryFolder } from '../helpers/temporary-folder.ts';
 
 const quality = { positions: 500, meanKl: 0.0123, maxKl: 0.5, top1Agreement: 0.984 };
 

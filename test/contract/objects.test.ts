@@ -8,7 +8,7 @@ import { type TestContext, test } from 'node:test';
 import { below, type ObjectStore } from '../../src/storage/object-store.ts';
 import { openS3, parseS3Url } from '../../src/storage/s3/open-s3.ts';
 import { memoryStore } from '../helpers/memory-store.ts';
-import { temporaryFolder } from '../helpers/test-registry.ts';
+import { temporaryFolder } from '../helpers/temporary-folder.ts';
 import { newBucketUrl, withoutS3 } from '../helpers/test-store.ts';
 
 type Implementation = { readonly name: string; readonly skip: string | false; open(): Promise<ObjectStore> };

@@ -13,3 +13,10 @@ export const withoutPostgres = postgresForTests === null ? 'needs PostgreSQL: np
 export async function newDatabase(): Promise<Database> {
   return await openDatabase(postgresForTests === null ? ':memory:' : await createDatabaseOn(postgresForTests));
 }
+
+/** @returns the URL of a new database on the PostgreSQL for tests, with the schema and no rows */
+export async function newDatabaseUrl(): Promise<string> {
+  const url = await createDatabaseOn(postgresForTests!);
+  await (await openDatabase(url)).destroy();
+  return url;
+}

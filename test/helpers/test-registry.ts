@@ -2,9 +2,6 @@
 // `folder` let a second registry open what the first one left.
 
 import { randomUUID } from 'node:crypto';
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import type { TestContext } from 'node:test';
 import { systemClock, systemTimers } from '../../src/core/clock.ts';
@@ -17,6 +14,7 @@ import { openAdapterRegistry } from '../../src/registry/registry.ts';
 import type { Database } from '../../src/storage/database.ts';
 import { nodeFiles } from '../../src/storage/files.ts';
 import { tinyShape } from '../models/model-folder.ts';
+import { temporaryFolder } from './temporary-folder.ts';
 import { newDatabase } from './test-database.ts';
 import { type TinyAdapter, tinyAdapter } from './tiny-adapters.ts';
 
@@ -38,13 +36,6 @@ export const testBase: RegistryOptions['base'] = {
   digest: `sha256:${'a'.repeat(64)}`,
   shape: () => tinyShape,
 };
-
-/** Makes a folder that is removed after the test. */
-export function temporaryFolder(t: TestContext): string {
-  const folder = mkdtempSync(join(tmpdir(), 'lorikeet-registry-'));
-  t.after(() => rmSync(folder, { recursive: true, force: true }));
-  return folder;
-}
 
 export async function testRegistry(t: TestContext, options: Partial<RegistryOptions> = {}): Promise<TestRegistry> {
   const folder = options.folder ?? temporaryFolder(t);

@@ -12,8 +12,8 @@ import type { AdapterVersion } from '../../src/registry/adapter-registry.ts';
 import type { Database } from '../../src/storage/database.ts';
 import { virtualTime } from '../fixtures/virtual-time.ts';
 import { type TestAppOptions, testApp } from '../helpers/app.ts';
+import { temporaryFolder } from '../helpers/temporary-folder.ts';
 import { newDatabase } from '../helpers/test-database.ts';
-import { temporaryFolder } from '../helpers/test-registry.ts';
 
 const keyOf = ({ digest }: AdapterVersion) => mergeKey([{ files: { digest }, scale: 1 }]);
 

@@ -13,23 +13,14 @@ import { limits } from '../../src/core/limits.ts';
 import { waitingPlaces } from '../../src/core/waiting-places.ts';
 import { finishedBatchStates, type LineAnswer } from '../../src/jobs/batches/batches.ts';
 import type { OpenJobs } from '../../src/jobs/jobs.ts';
+import { temporaryFolder } from '../helpers/temporary-folder.ts';
 import { newBatch, newBatchOf, openBatchesIn } from '../helpers/test-batches.ts';
-import { temporaryFolder } from '../helpers/test-registry.ts';
+import { waitFor } from '../helpers/waits.ts';
 
 const child = fileURLToPath(new URL('../fixtures/batches-child.ts', import.meta.url));
 const lines = 120;
 const kills = 4;
-/** Far more than a loaded machine needs, and less than the runner's limit for a file. */
-const waitMsMax = 240_000;
 const ok = (body: unknown): LineAnswer => ({ status: 200, requestId: 'r', body, retryAfterSeconds: null });
-
-async function waitFor(what: string, isTrue: () => Promise<boolean>): Promise<void> {
-  const until = systemClock.monotonic() + waitMsMax;
-  while (!(await isTrue())) {
-    assert.ok(systemClock.monotonic() < until, what);
-    await setTimeout(5);
-  }
-}
 
 async function ends({ batches }: OpenJobs, id: string, tenant = 't') {
   await waitFor(`${id} ends`, async () => finishedBatchStates.includes((await batches.find(tenant, id)).state));

@@ -16,8 +16,9 @@ import { type Prng, prng } from '../../src/core/prng.ts';
 import { adapterDigest } from '../../src/formats/adapter-digest.ts';
 import { openDatabase } from '../../src/storage/database.ts';
 import { until } from '../helpers/app.ts';
+import { temporaryFolder } from '../helpers/temporary-folder.ts';
 import { isOrphan, testJobs } from '../helpers/test-jobs.ts';
-import { temporaryFolder, testRegistry } from '../helpers/test-registry.ts';
+import { testRegistry } from '../helpers/test-registry.ts';
 import { tinyAdapter } from '../helpers/tiny-adapters.ts';
 
 const child = fileURLToPath(new URL('../fixtures/jobs-child.ts', import.meta.url));

@@ -4,8 +4,8 @@ import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { type DownloadRequest, download } from '../../src/models/download.ts';
+import { temporaryFolder } from '../helpers/temporary-folder.ts';
 import { commit, type FakeHub, fakeHub, repo } from './fake-hub.ts';
-import { temporaryFolder } from './temporary-folder.ts';
 
 const content = Buffer.from(Uint8Array.from({ length: 100_000 }, (_, at) => at * 7));
 const times = { idleMs: 300, backOffMs: 1 };

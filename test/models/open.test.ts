@@ -12,8 +12,8 @@ import { writeSafetensors } from '../../src/formats/write-safetensors.ts';
 import { localModel } from '../../src/models/local-model.ts';
 import { openModel } from '../../src/models/open.ts';
 import { tensorSpecs } from '../../src/models/tensor-specs.ts';
+import { temporaryFolder } from '../helpers/temporary-folder.ts';
 import { tinyConfig, tinyShape, tinyTensors, writeModelFolder } from './model-folder.ts';
-import { temporaryFolder } from './temporary-folder.ts';
 
 const fixture = (name: string) => fileURLToPath(new URL(`../fixtures/tiny/${name}`, import.meta.url));
 const filesOf = (path: string): ModelFiles => ({ ...localModel(path), digest: '', source: 'path' });

@@ -10,9 +10,9 @@ import { type TestContext, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import type { ModelFiles } from '../../src/core/base-model.ts';
 import type { ResolveOptions } from '../../src/models/resolve.ts';
+import { temporaryFolder } from '../helpers/temporary-folder.ts';
 import { commit, fakeHub, repo } from './fake-hub.ts';
 import { fakePython } from './fake-python.ts';
-import { temporaryFolder } from './temporary-folder.ts';
 
 const child = fileURLToPath(new URL('../fixtures/resolve-child.ts', import.meta.url));
 // Bytes that do not compress, so that a download is cut exactly where the test says.

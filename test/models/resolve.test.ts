@@ -15,10 +15,10 @@ import { type TestContext, test } from 'node:test';
 import { modelDescriptors } from '../../src/models/descriptor.ts';
 import { parseModelSpec } from '../../src/models/model-spec.ts';
 import { type ResolveOptions, resolveModel } from '../../src/models/resolve.ts';
+import { temporaryFolder } from '../helpers/temporary-folder.ts';
 import { commit, type FakeHub, fakeHub, repo } from './fake-hub.ts';
 import { type FakePython, fakePython } from './fake-python.ts';
 import { writeModelFolder } from './model-folder.ts';
-import { temporaryFolder } from './temporary-folder.ts';
 
 const weights = Buffer.from('GGUF'.repeat(5000));
 const sha256 = createHash('sha256').update(weights).digest('hex');

@@ -5,8 +5,9 @@ import test from 'node:test';
 import fc from 'fast-check';
 import { prng } from '../../src/core/prng.ts';
 import { draw } from '../../src/registry/named.ts';
+import { temporaryFolder } from '../helpers/temporary-folder.ts';
 import { newDatabase } from '../helpers/test-database.ts';
-import { temporaryFolder, testRegistry, upload } from '../helpers/test-registry.ts';
+import { testRegistry, upload } from '../helpers/test-registry.ts';
 
 const only = (version: number) => [{ version, weight: 1 }];
 

@@ -4,8 +4,9 @@ import assert from 'node:assert/strict';
 import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import test from 'node:test';
+import { temporaryFolder } from '../helpers/temporary-folder.ts';
 import { newDatabase } from '../helpers/test-database.ts';
-import { temporaryFolder, testRegistry, upload } from '../helpers/test-registry.ts';
+import { testRegistry, upload } from '../helpers/test-registry.ts';
 
 test('admission stops at once; the files go with the last lease', async (t) => {
   const registry = await testRegistry(t);

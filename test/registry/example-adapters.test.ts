@@ -3,7 +3,8 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { loadExamples } from '../../src/registry/example-adapters.ts';
-import { temporaryFolder, testRegistry } from '../helpers/test-registry.ts';
+import { temporaryFolder } from '../helpers/temporary-folder.ts';
+import { testRegistry } from '../helpers/test-registry.ts';
 import { tinyAdapter } from '../helpers/tiny-adapters.ts';
 
 test('examples are loaded once: one that is deleted does not come back, a new one comes', async (t) => {

@@ -13,7 +13,9 @@ import { systemClock } from '../../src/core/clock.ts';
 import { type Prng, prng } from '../../src/core/prng.ts';
 import type { AdapterVersion } from '../../src/registry/adapter-registry.ts';
 import { openDatabase } from '../../src/storage/database.ts';
-import { type LogLine, temporaryFolder, testRegistry } from '../helpers/test-registry.ts';
+import { temporaryFolder } from '../helpers/temporary-folder.ts';
+import { isOrphan } from '../helpers/test-jobs.ts';
+import { testRegistry } from '../helpers/test-registry.ts';
 import { assertIntact } from './intact.ts';
 
 const child = fileURLToPath(new URL('../fixtures/registry-child.ts', import.meta.url));
@@ -70,8 +72,6 @@ function checkPromises(
   return uploads;
 }
 
-const orphaned = 'adapter files unknown to the database were moved to the quarantine folder';
-
 /** Opens and checks what a killed process left. */
 async function inspect(t: TestContext, folder: string, lines: readonly string[], before: readonly AdapterVersion[]) {
   const database = await openDatabase(join(folder, 'lorikeet.db'));
@@ -84,12 +84,9 @@ async function inspect(t: TestContext, folder: string, lines: readonly string[],
     }
   }
   // A kill between content and row leaves one content, which is set aside.
-  const isOrphan = ({ message }: LogLine) => message === orphaned;
   const complaints = registry.log.filter((line) => line.level !== 'info' && !isOrphan(line));
   assert.deepEqual(complaints, []);
-  const orphans = registry.log
-    .filter(isOrphan)
-    .flatMap((line) => (line as LogLine & { digests: string[] }).digests).length;
+  const orphans = registry.log.filter(isOrphan).length;
   assert.ok(orphans <= 1, `${orphans} orphans of one kill`);
   await registry.close();
   await database.destroy();

@@ -6,8 +6,9 @@ import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { type Files, nodeFiles } from '../../src/storage/files.ts';
+import { temporaryFolder } from '../helpers/temporary-folder.ts';
 import { newDatabase } from '../helpers/test-database.ts';
-import { temporaryFolder, testRegistry, upload } from '../helpers/test-registry.ts';
+import { testRegistry, upload } from '../helpers/test-registry.ts';
 
 test('content that is deleted while it is read is written again by the next upload', async (t) => {
   const { registry, endCheck } = await duringCheck(t);

@@ -10,12 +10,11 @@ import fc from 'fast-check';
 import { systemClock } from '../../src/core/clock.ts';
 import { limits } from '../../src/core/limits.ts';
 import type { AdapterLease, AdapterState } from '../../src/registry/adapter-registry.ts';
-import { openDatabase } from '../../src/storage/database.ts';
 import type { OpenReplica } from '../../src/storage/replicas/open-replica.ts';
 import { memoryStore } from '../helpers/memory-store.ts';
-import { createDatabaseOn } from '../helpers/postgres-server.ts';
-import { newDatabase, postgresForTests, withoutPostgres } from '../helpers/test-database.ts';
-import { type TestRegistry, temporaryFolder, testRegistry, upload } from '../helpers/test-registry.ts';
+import { temporaryFolder } from '../helpers/temporary-folder.ts';
+import { newDatabase, newDatabaseUrl, withoutPostgres } from '../helpers/test-database.ts';
+import { type TestRegistry, testRegistry, upload } from '../helpers/test-registry.ts';
 import { replicaRegistry } from '../helpers/test-replicas.ts';
 
 const tenants = ['one', 'two'] as const;
@@ -300,8 +299,7 @@ async function playOn(open: Run['open'], operations: readonly Operation[]): Prom
 
 /** Plays on three servers with one database and one store, each with a folder of its own. No file is damaged. */
 async function playOnThree(t: TestContext, operations: readonly Operation[]): Promise<void> {
-  const url = await createDatabaseOn(postgresForTests!);
-  await (await openDatabase(url)).destroy();
+  const url = await newDatabaseUrl();
   const store = memoryStore();
   const folders = ['a', 'b', 'c'].map(() => temporaryFolder(t));
   const open = (folder: string, i: number) => replicaRegistry(t, `${i}-${randomUUID()}`, url, { store, folder });

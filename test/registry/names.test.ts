@@ -8,8 +8,9 @@ import { limits } from '../../src/core/limits.ts';
 import type { AdapterRegistry } from '../../src/registry/adapter-registry.ts';
 import type { RegistryOptions } from '../../src/registry/options.ts';
 import { alone } from '../../src/storage/replicas/changes.ts';
+import { temporaryFolder } from '../helpers/temporary-folder.ts';
 import { newDatabase } from '../helpers/test-database.ts';
-import { temporaryFolder, testRegistry, upload } from '../helpers/test-registry.ts';
+import { testRegistry, upload } from '../helpers/test-registry.ts';
 import { waitFor } from '../helpers/waits.ts';
 
 const few = { ...limits, versionsKept: 2, contentsTrusted: 1 };

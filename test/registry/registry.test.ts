@@ -6,8 +6,9 @@ import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import test from 'node:test';
 import { systemClock } from '../../src/core/clock.ts';
+import { temporaryFolder } from '../helpers/temporary-folder.ts';
 import { newDatabase } from '../helpers/test-database.ts';
-import { byUpload, temporaryFolder, testBase, testRegistry, upload } from '../helpers/test-registry.ts';
+import { byUpload, testBase, testRegistry, upload } from '../helpers/test-registry.ts';
 import { tinyAdapter } from '../helpers/tiny-adapters.ts';
 
 test('what was uploaded can be leased, and its files are a PEFT folder', async (t) => {

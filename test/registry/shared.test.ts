@@ -7,8 +7,9 @@ import { type TestContext, test } from 'node:test';
 import { weightsName } from '../../src/storage/blob-folder.ts';
 import { type MemoryStore, memoryStore } from '../helpers/memory-store.ts';
 import { sized, sizedTimeoutMs } from '../helpers/sizes.ts';
+import { temporaryFolder } from '../helpers/temporary-folder.ts';
 import { newDatabase } from '../helpers/test-database.ts';
-import { type TestRegistry, temporaryFolder, testRegistry, upload } from '../helpers/test-registry.ts';
+import { type TestRegistry, testRegistry, upload } from '../helpers/test-registry.ts';
 import { tinyAdapter } from '../helpers/tiny-adapters.ts';
 import { waitFor } from '../helpers/waits.ts';
 

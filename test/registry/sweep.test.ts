@@ -9,8 +9,9 @@ import { systemClock } from '../../src/core/clock.ts';
 import { limits } from '../../src/core/limits.ts';
 import type { AdapterRegistry, AdapterState } from '../../src/registry/adapter-registry.ts';
 import type { RegistryOptions } from '../../src/registry/options.ts';
+import { temporaryFolder } from '../helpers/temporary-folder.ts';
 import { newDatabase } from '../helpers/test-database.ts';
-import { type TestRegistry, temporaryFolder, testRegistry, upload } from '../helpers/test-registry.ts';
+import { type TestRegistry, testRegistry, upload } from '../helpers/test-registry.ts';
 
 /** Starts of one registry after another on the same database and folder. */
 async function machine(t: TestContext) {

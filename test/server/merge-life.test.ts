@@ -7,8 +7,8 @@ import { test } from 'node:test';
 import { setTimeout } from 'node:timers/promises';
 import { limits } from '../../src/core/limits.ts';
 import { listen, until } from '../helpers/app.ts';
+import { temporaryFolder } from '../helpers/temporary-folder.ts';
 import { newDatabase } from '../helpers/test-database.ts';
-import { temporaryFolder } from '../helpers/test-registry.ts';
 import { addressOf, codeOf, keyOf, mergeApp } from './merge-app.ts';
 
 test('a caller who leaves ends the waiting and not the merge', async (t) => {

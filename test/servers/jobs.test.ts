@@ -4,13 +4,11 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
-import { openDatabase } from '../../src/storage/database.ts';
 import { jobTable } from '../../src/storage/job-table.ts';
 import { below } from '../../src/storage/object-store.ts';
 import { type FakeTrainerOptions, fakeTrainer } from '../helpers/fake-trainer.ts';
 import { memoryStore } from '../helpers/memory-store.ts';
-import { createDatabaseOn } from '../helpers/postgres-server.ts';
-import { postgresForTests, withoutPostgres } from '../helpers/test-database.ts';
+import { newDatabaseUrl, withoutPostgres } from '../helpers/test-database.ts';
 import { testJobs } from '../helpers/test-jobs.ts';
 import { replicaRegistry } from '../helpers/test-replicas.ts';
 import { waitFor } from '../helpers/waits.ts';
@@ -18,8 +16,7 @@ import { waitFor } from '../helpers/waits.ts';
 const needed = { skip: withoutPostgres };
 
 async function servers(t: TestContext, names: readonly string[], options: FakeTrainerOptions) {
-  const [url, store] = [await createDatabaseOn(postgresForTests!), memoryStore()];
-  await (await openDatabase(url)).destroy();
+  const [url, store] = [await newDatabaseUrl(), memoryStore()];
   const open = async (id: string) => {
     const registry = await replicaRegistry(t, id, url, { store });
     const { replica } = registry;

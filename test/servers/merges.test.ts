@@ -8,12 +8,10 @@ import { limits } from '../../src/core/limits.ts';
 import { openMerges } from '../../src/jobs/merges/merge-keeper.ts';
 import type { MergesOptions } from '../../src/jobs/merges/merges.ts';
 import type { MergeEvent } from '../../src/protocol/messages.ts';
-import { openDatabase } from '../../src/storage/database.ts';
 import { mergeTable } from '../../src/storage/merge-table.ts';
 import { fakeEngine } from '../helpers/fake-engine.ts';
 import { memoryStore } from '../helpers/memory-store.ts';
-import { createDatabaseOn } from '../helpers/postgres-server.ts';
-import { postgresForTests, withoutPostgres } from '../helpers/test-database.ts';
+import { newDatabaseUrl, withoutPostgres } from '../helpers/test-database.ts';
 import { upload } from '../helpers/test-registry.ts';
 import { replicaRegistry } from '../helpers/test-replicas.ts';
 import { waitFor } from '../helpers/waits.ts';
@@ -59,8 +57,7 @@ const success = { state: 'merged', bits: 4, bytes: 400, ms: 1, quality: null } a
 test('a merge that one server cannot make is merged on the others, and tried again when it is asked for again', {
   skip: withoutPostgres,
 }, async (t) => {
-  const url = await createDatabaseOn(postgresForTests!);
-  await (await openDatabase(url)).destroy();
+  const url = await newDatabaseUrl();
   const store = memoryStore();
   const [a, b] = [await serverOn(t, 'a', url, store), await serverOn(t, 'b', url, store)];
   const { adapter } = await upload(a.registry, 'x', 1);
@@ -91,8 +88,7 @@ test('a merge that one server cannot make is merged on the others, and tried aga
 test('servers that are asked for merges at once make no more of them than the quota', {
   skip: withoutPostgres,
 }, async (t) => {
-  const url = await createDatabaseOn(postgresForTests!);
-  await (await openDatabase(url)).destroy();
+  const url = await newDatabaseUrl();
   const store = memoryStore();
   const assertQuota: MergesOptions['assertQuota'] = (_keeper, field, { tenant }) => {
     if (tenant > 2) throw new LorikeetError('insufficient_quota', { message: `${tenant} ${field}` });

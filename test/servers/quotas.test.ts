@@ -5,12 +5,11 @@ import { randomUUID } from 'node:crypto';
 import { type TestContext, test } from 'node:test';
 import { systemClock, systemTimers } from '../../src/core/clock.ts';
 import { LorikeetError } from '../../src/core/errors.ts';
-import { openDatabase, openPostgres } from '../../src/storage/database.ts';
+import { openPostgres } from '../../src/storage/database.ts';
 import type { Quota } from '../../src/tenants/quota.ts';
 import { noQuotas, openService, type Service } from '../../src/tenants/service.ts';
 import { memoryStore } from '../helpers/memory-store.ts';
-import { createDatabaseOn } from '../helpers/postgres-server.ts';
-import { postgresForTests, withoutPostgres } from '../helpers/test-database.ts';
+import { newDatabaseUrl, withoutPostgres } from '../helpers/test-database.ts';
 import { testJobs } from '../helpers/test-jobs.ts';
 import { upload } from '../helpers/test-registry.ts';
 import { replicaRegistry, testReplica } from '../helpers/test-replicas.ts';
@@ -19,12 +18,6 @@ import { waitFor } from '../helpers/waits.ts';
 const needed = { skip: withoutPostgres };
 const names = ['a', 'b', 'c'];
 const caller = { tenant: 't', keyPrefix: null };
-
-async function newUrl(): Promise<string> {
-  const url = await createDatabaseOn(postgresForTests!);
-  await (await openDatabase(url)).destroy();
-  return url;
-}
 
 async function serviceOn(t: TestContext, id: string, url: string, defaults: Quota): Promise<Service> {
   const database = await openPostgres(url);
@@ -56,7 +49,7 @@ test(
   needed,
   async (t) => {
     const most = 90;
-    const services = await three(t, await newUrl(), { requests_per_minute: most });
+    const services = await three(t, await newDatabaseUrl(), { requests_per_minute: most });
     const began = performance.now();
     const asked = Array.from({ length: 6 * most }, (_, i) => isIn(services[i % 3]!.rates.request(caller)));
     const given = (await Promise.all(asked)).filter(Boolean).length;
@@ -76,7 +69,7 @@ test(
 );
 
 test('tokens a minute: what an answer takes at one server is missing at the others', needed, async (t) => {
-  const services = await three(t, await newUrl(), { tokens_per_minute: 600 });
+  const services = await three(t, await newDatabaseUrl(), { tokens_per_minute: 600 });
   const [a, b] = services as [Service, Service, Service];
   const end = await a.rates.begin(caller, { tokens: 100, sequences: 1 });
   a.rates.takerOf(caller)(2000);
@@ -86,7 +79,7 @@ test('tokens a minute: what an answer takes at one server is missing at the othe
 });
 
 test('sequences at once are counted over all servers, and a dead one leaves its places', needed, async (t) => {
-  const url = await newUrl();
+  const url = await newDatabaseUrl();
   const services = await three(t, url, { concurrent_sequences: 6 });
   const ends: (() => void)[] = [];
   let refused = 0;
@@ -112,7 +105,7 @@ test(
   'what is kept is counted where the row is made: uploads to three servers at once stay within it',
   needed,
   async (t) => {
-    const url = await newUrl();
+    const url = await newDatabaseUrl();
     const store = memoryStore();
     const quota = { adapters: 5, files: 4, jobs: 2 };
     const services = await three(t, url, quota);

@@ -11,12 +11,11 @@ import type { Kysely } from 'kysely';
 import { openDatabase, openPostgres } from '../../src/storage/database.ts';
 import { migrations, oldestReader } from '../../src/storage/migrations/index.ts';
 import { postgresVersion, setPostgresVersion } from '../../src/storage/postgres/open-postgres.ts';
-import { randomAdapter } from '../engine/adapters/random-adapters.ts';
 import { fleet, generate, json, moveAlias, upload } from '../helpers/fleet.ts';
+import { content } from '../helpers/fleet-load.ts';
 import { createDatabaseOn, withClient } from '../helpers/postgres-server.ts';
 import { postgresForTests, withoutPostgres } from '../helpers/test-database.ts';
 import { newBucketUrl, withoutS3 } from '../helpers/test-store.ts';
-import { tinyModel } from '../helpers/tiny-lowered.ts';
 
 const needed = { skip: withoutPostgres };
 
@@ -106,8 +105,6 @@ test('a server of an older release beside one of this', {
   const oldRelease = given ?? checkout(t, older!);
   const url = await createDatabaseOn(postgresForTests!);
   const env = { LORIKEET_DATABASE_URL: url, LORIKEET_BLOB_URL: newBucketUrl() };
-  const { shape } = await tinyModel('llama');
-  const content = (seed: number) => randomAdapter(shape, { seed, modules: ['q_proj'], r: 2 }).files;
   const [old] = await fleet(t, [env], oldRelease);
   assert.equal((await upload(old!.url, 'x', content(1))).status, 201);
   const [young] = await fleet(t, [env]);

@@ -13,9 +13,8 @@ import { keyStore } from '../../src/tenants/keys.ts';
 import { openTenancy } from '../../src/tenants/tenancy.ts';
 import { cutLink, throughPort } from '../helpers/cut-link.ts';
 import { memoryStore } from '../helpers/memory-store.ts';
-import { createDatabaseOn } from '../helpers/postgres-server.ts';
 import { sized, sizedTimeoutMs } from '../helpers/sizes.ts';
-import { postgresForTests, withoutPostgres } from '../helpers/test-database.ts';
+import { newDatabaseUrl, withoutPostgres } from '../helpers/test-database.ts';
 import { upload } from '../helpers/test-registry.ts';
 import { type ReplicaRegistry, replicaRegistry, testReplica } from '../helpers/test-replicas.ts';
 import { tinyAdapter } from '../helpers/tiny-adapters.ts';
@@ -25,14 +24,8 @@ const needed = { skip: withoutPostgres };
 const long = { ...needed, timeout: sizedTimeoutMs };
 const names = ['a', 'b', 'c'];
 
-async function newUrl(): Promise<string> {
-  const url = await createDatabaseOn(postgresForTests!);
-  await (await openDatabase(url)).destroy();
-  return url;
-}
-
 async function three(t: TestContext, options: Parameters<typeof replicaRegistry>[3] = {}): Promise<ReplicaRegistry[]> {
-  const [url, store] = [await newUrl(), memoryStore()];
+  const [url, store] = [await newDatabaseUrl(), memoryStore()];
   return await Promise.all(names.map((id) => replicaRegistry(t, id, url, { store, ...options })));
 }
 
@@ -57,7 +50,7 @@ test('an alias that was moved is moved on every server', long, async (t) => {
 });
 
 test('clocks that are hours apart change nothing of who is waited for', needed, async (t) => {
-  const [url, store] = [await newUrl(), memoryStore()];
+  const [url, store] = [await newDatabaseUrl(), memoryStore()];
   const hours = [-5, 0, 30];
   const clocks = hours.map((by) => ({ ...systemClock, now: () => systemClock.now() + by * 3_600_000 }));
   const open = names.map((id, i) =>
@@ -140,7 +133,7 @@ test('content that is published again while it goes is there afterwards', needed
 });
 
 test('a server that died in the middle of a deletion is not waited for, and another one ends it', needed, async (t) => {
-  const [url, store] = [await newUrl(), memoryStore()];
+  const [url, store] = [await newDatabaseUrl(), memoryStore()];
   const a = await replicaRegistry(t, 'a', url, { store });
   await upload(a, 'x', 1);
   const held = await a.lease('default', 'x');
@@ -158,7 +151,7 @@ test('a server that died in the middle of a deletion is not waited for, and anot
 });
 
 test('a key that was revoked is refused on every server, whoever revoked it', needed, async (t) => {
-  const url = await newUrl();
+  const url = await newDatabaseUrl();
   const servers = await Promise.all(
     names.map(async (id) => {
       const database = await openDatabase(url);
@@ -198,7 +191,7 @@ for (const staleMsMax of [0, 60_000]) {
     `a server whose link is down ${does} names, and serves versions; then it is right at once`,
     needed,
     async (t) => {
-      const [url, store] = [await newUrl(), memoryStore()];
+      const [url, store] = [await newDatabaseUrl(), memoryStore()];
       const link = await cutLink(t, Number(new URL(url).port));
       const a = await replicaRegistry(t, 'a', url, { store, replica: { leaseMs: 800 } });
       const b = await replicaRegistry(t, 'b', throughPort(url, link.port), {
@@ -226,7 +219,7 @@ for (const staleMsMax of [0, 60_000]) {
 }
 
 test('who is there is listed, with what each has not seen', needed, async (t) => {
-  const url = await newUrl();
+  const url = await newDatabaseUrl();
   const [a, b] = [await testReplica(t, 'a', url), await testReplica(t, 'b', url)];
   b.describe(() => ({ version: '1' }));
   b.hint();

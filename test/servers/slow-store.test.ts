@@ -9,8 +9,9 @@ import { setTimeout } from 'node:timers/promises';
 import { openS3 } from '../../src/storage/s3/open-s3.ts';
 import { cutLink } from '../helpers/cut-link.ts';
 import { freePort } from '../helpers/postgres-server.ts';
+import { temporaryFolder } from '../helpers/temporary-folder.ts';
 import { newDatabase } from '../helpers/test-database.ts';
-import { type TestRegistry, temporaryFolder, testRegistry, upload } from '../helpers/test-registry.ts';
+import { type TestRegistry, testRegistry, upload } from '../helpers/test-registry.ts';
 import { newBucketUrl, withoutS3 } from '../helpers/test-store.ts';
 import { tinyAdapter } from '../helpers/tiny-adapters.ts';
 

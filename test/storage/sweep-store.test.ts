@@ -8,8 +8,9 @@ import { type TestContext, test } from 'node:test';
 import { systemClock, systemTimers } from '../../src/core/clock.ts';
 import { sweepStore } from '../../src/storage/sweep-store.ts';
 import { memoryStore } from '../helpers/memory-store.ts';
+import { temporaryFolder } from '../helpers/temporary-folder.ts';
 import { testJobs } from '../helpers/test-jobs.ts';
-import { temporaryFolder, testRegistry, upload } from '../helpers/test-registry.ts';
+import { testRegistry, upload } from '../helpers/test-registry.ts';
 
 const dayMs = 24 * 60 * 60 * 1000;
 
