@@ -106,7 +106,7 @@ export class AdapterStore {
   /** Holds the adapters of one sequence of `flow`, at least one, as a single adapter. */
   hold(adapters: readonly AppliedAdapter[], flow = commonShare.flow): AdapterHold {
     const key = keyOf(adapters);
-    const entry = this.#held.get(key) ?? this.#open(key, adapters);
+    const entry = this.#held.get(key) ?? this.#open(key, adapters, flow);
     entry.holds++;
     entry.flow = flow;
     let isReleased = false;
@@ -138,9 +138,9 @@ export class AdapterStore {
     if (this.#heldBytes !== 0) throw new Error(`${this.#heldBytes} bytes are held by nobody`);
   }
 
-  #open(key: string, adapters: readonly AppliedAdapter[]): Entry {
+  #open(key: string, adapters: readonly AppliedAdapter[], flow: number): Entry {
     const idle = this.#idle.get(key) ?? null;
-    const entry: Entry = { adapter: null, error: null, holds: 0, settled: Promise.resolve(), flow: commonShare.flow };
+    const entry: Entry = { adapter: null, error: null, holds: 0, settled: Promise.resolve(), flow };
     this.#held.set(key, entry);
     if (idle) {
       this.#idle.delete(key);
@@ -153,7 +153,7 @@ export class AdapterStore {
   async #load(key: string, entry: Entry, adapters: readonly AppliedAdapter[]): Promise<void> {
     try {
       const [only, ...others] = adapters as [AppliedAdapter, ...AppliedAdapter[]];
-      const adapter = others.length === 0 ? await this.#read(only) : await this.#combine(key, adapters);
+      const adapter = others.length === 0 ? await this.#read(only) : await this.#combine(key, adapters, entry.flow);
       const { bytesMax } = this.#options;
       if (adapter.bytes > bytesMax) throw tooLarge(adapter.bytes, bytesMax);
       this.#arrive(entry, adapter);
@@ -182,8 +182,8 @@ export class AdapterStore {
     }
   }
 
-  async #combine(key: string, adapters: readonly AppliedAdapter[]): Promise<ResidentAdapter> {
-    const holds = adapters.map((adapter) => this.hold([adapter]));
+  async #combine(key: string, adapters: readonly AppliedAdapter[], flow: number): Promise<ResidentAdapter> {
+    const holds = adapters.map((adapter) => this.hold([adapter], flow));
     try {
       await Promise.all(holds.map(({ settled }) => settled));
       const scaled = holds.map(({ adapter, error }, i) => {

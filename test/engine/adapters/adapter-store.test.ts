@@ -290,3 +290,16 @@ test('DoRA is no sum', async () => {
     param: 'adapters',
   });
 });
+
+test('the parts of a combined adapter count to the flow that asked for it', async () => {
+  const { store, dropped, arrive, endAll } = open(5 * bytes);
+  (await arrive(marked(11))).release();
+  // With its two parts, the combined adapter takes the bytes of four.
+  const combined = store.hold([marked(1), marked(5)], 7);
+  await endAll();
+  combined.release();
+  assert.deepEqual([store.resident, store.residentBytes], [4, 5 * bytes]);
+  // The common flow's own adapter stays: flow 7 keeps most.
+  (await arrive(marked(15))).release();
+  assert.deepEqual(dropped(), ['sha256:1']);
+});
