@@ -16,7 +16,7 @@ export type Placement = {
   readonly key: string;
   /** First slot and number of pages in each linear's pool. */
   readonly ranges: ReadonlyMap<JoinedLinear, PageRange>;
-  /** Resolves when the pages hold the adapter. */
+  /** Resolves when the pages hold the adapter; rejects if they could not be filled, and nobody need wait for it. */
   readonly copied: Promise<void>;
 };
 
@@ -30,7 +30,10 @@ export type PagePoolOptions<Memory extends PageMemory> = {
   /** Number of slots in each linear's pool. */
   readonly slots: number;
   readonly clock: Clock;
-  /** Called when a copy has ended: the pages hold their adapter, and can be taken if no row uses them. */
+  /**
+   * Called when a copy has ended. The pages hold their adapter, or are free where the copy failed; they can be taken if
+   * no row uses them.
+   */
   readonly onChange: () => void;
 };
 
@@ -84,8 +87,9 @@ export class PagePool<Memory extends PageMemory = PageMemory> {
 
   /** Ends one row's hold. */
   release(placement: Placement): void {
-    const entry = this.#entries.get(placement.key);
-    if (entry !== placement || entry.users === 0) throw new Error('a placement was released twice');
+    // Every placement is an entry. One whose copy failed is no longer in the map while its rows still hold it.
+    const entry = placement as Entry;
+    if (entry.users === 0) throw new Error('a placement was released twice');
     entry.users--;
   }
 
@@ -162,12 +166,19 @@ export class PagePool<Memory extends PageMemory = PageMemory> {
     const { clock, onChange } = this.#options;
     const start = clock.monotonic();
     const { key, bytes } = adapter;
-    const copied = this.#copy(adapter, ranges).then(() => {
+    const done = () => {
       entry.isCopied = true;
       this.#moved.add(key);
       this.#loads.push({ digest: key, tier: 'memory', bytes, ms: clock.monotonic() - start });
-      onChange();
-    });
+    };
+    const failed = (error: unknown) => {
+      // Rows that hold the placement never run, so its slots are free at once.
+      this.#drop(entry);
+      throw error;
+    };
+    const copied = this.#copy(adapter, ranges).then(done, failed).finally(onChange);
+    // The rows may have ended before the copy failed.
+    copied.catch(() => {});
     const entry: Entry = { key, ranges, users: 1, isCopied: false, copied };
     this.#entries.set(key, entry);
     return entry;

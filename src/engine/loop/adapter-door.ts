@@ -64,6 +64,16 @@ export class AdapterDoor {
     return admission === 'blocked' && merge ? this.#join(sequence, merge) : admission;
   }
 
+  /** Waits until the sequence's pages hold its adapter; gives the error if they could not be filled. */
+  async pagesFailure({ adapter }: Sequence): Promise<Error | null> {
+    try {
+      await adapter?.placement.copied;
+      return null;
+    } catch (error) {
+      return error as Error;
+    }
+  }
+
   /**
    * Pages that the sequence takes, or would take, in the linear that needs most; null if it needs none, or before its
    * adapter is loaded.

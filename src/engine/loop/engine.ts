@@ -7,6 +7,7 @@ import type { GrammarThread } from '../../grammar/grammar-thread.ts';
 import type {
   EngineEvent,
   EngineStats,
+  FinishReason,
   MergeRequest,
   SequenceEnd,
   SequenceRequest,
@@ -28,7 +29,15 @@ import { causeOf, overflowOf, tooLate } from './causes.ts';
 import { type Choice, chooseEach } from './choose.ts';
 import { notePrompt } from './prompt-logprobs.ts';
 import { type Chunk, type Run, Scheduler } from './scheduler.ts';
-import { createSequence, endOf, ownTokens, prefillLeft, readsWholePrompt, type Sequence } from './sequence.ts';
+import {
+  createSequence,
+  type EndDetail,
+  endOf,
+  ownTokens,
+  prefillLeft,
+  readsWholePrompt,
+  type Sequence,
+} from './sequence.ts';
 import { Speculation, type SpeculationMode } from './speculation.ts';
 import { StepCosts } from './step-costs.ts';
 import { digestOfVirtual, rowsOfVirtual } from './virtual-tokens.ts';
@@ -177,7 +186,7 @@ export class Engine {
     const start = clock.monotonic();
     this.#isFreed = false;
     this.#stepTokens = 0;
-    const ended = this.#takeAborted().map((sequence) => this.#end(sequence, endOf(sequence, 'abort', start)));
+    const ended = this.#takeAborted().map((sequence) => this.#end(sequence, 'abort', start));
     ended.push(...this.#takeExpired(start));
     const released = this.#takeReleased();
     ended.push(...this.#fetchAdapters(start));
@@ -185,7 +194,9 @@ export class Engine {
     const plan = this.#scheduler.schedule(start);
     const tokens: TokenEvent[] = [];
     const choices: Choice[] = [];
-    for (const run of plan.runs) {
+    for (const planned of plan.runs) {
+      const run = await this.#withPages(planned, ended);
+      if (run.chunks.length === 0) continue;
       if (run.result === 'hidden') ended.push(...(await this.#embed(run)));
       else choices.push(...(await this.#run(run)));
     }
@@ -256,7 +267,7 @@ export class Engine {
     this.#door.prefetch(waiting.first(this.#options.decoder.kv.rows));
     return [...waiting].flatMap((sequence) => {
       const error = sequence.constraint?.error ?? this.#door.failure(sequence);
-      return error === null ? [] : [this.#end(sequence, endOf(sequence, 'error', now, { error: causeOf(error) }))];
+      return error === null ? [] : [this.#end(sequence, 'error', now, { error: causeOf(error) })];
     });
   }
 
@@ -270,7 +281,7 @@ export class Engine {
   /** Ends sequences whose deadline is over, before they take part in the step. */
   #takeExpired(now: number): SequenceEnd[] {
     const expired = [...this.#timed].filter(({ expiresAt }) => expiresAt <= now);
-    return expired.map((sequence) => this.#end(sequence, endOf(sequence, 'error', now, { error: tooLate })));
+    return expired.map((sequence) => this.#end(sequence, 'error', now, { error: tooLate }));
   }
 
   /** Removes the sequences that were asked back and have not begun, and gives their ids. */
@@ -280,6 +291,17 @@ export class Engine {
     const released = waiting.filter(({ startedAt }) => startedAt === null);
     for (const sequence of released) this.#remove(sequence);
     return released.map(({ request }) => request.id);
+  }
+
+  /** Waits for the pages of the run's sequences, and ends those whose pages could not be filled; gives the others. */
+  async #withPages(run: Run, ended: SequenceEnd[]): Promise<Run> {
+    const chunks: Chunk[] = [];
+    for (const chunk of run.chunks) {
+      const failure = await this.#door.pagesFailure(chunk.sequence);
+      if (failure === null) chunks.push(chunk);
+      else ended.push(this.#end(chunk.sequence, 'error', this.#options.clock.monotonic(), { error: causeOf(failure) }));
+    }
+    return { ...run, chunks };
   }
 
   /** Computes the chunks of sequences on the same weights; gives choices for each whose tokens are all computed. */
@@ -350,10 +372,11 @@ export class Engine {
       if (sequence.computed < sequence.tokens.length) return [];
       sequence.firstTokenAt ??= now;
       const embedding = sequence.pool!.vector();
-      const ended = embedding
-        ? endOf(sequence, 'stop', now, { embedding })
-        : endOf(sequence, 'error', now, { error: overflowOf(sequence) });
-      return [this.#end(sequence, ended)];
+      return [
+        embedding
+          ? this.#end(sequence, 'stop', now, { embedding })
+          : this.#end(sequence, 'error', now, { error: overflowOf(sequence) }),
+      ];
     });
   }
 
@@ -378,22 +401,20 @@ export class Engine {
     const { id, params } = sequence.request;
     this.#scheduler.charge(sequence);
     const now = this.#options.clock.monotonic();
-    if (token instanceof LorikeetError)
-      return this.#end(sequence, endOf(sequence, 'error', now, { error: causeOf(token) }));
-    if (token === 'overflow')
-      return this.#end(sequence, endOf(sequence, 'error', now, { error: overflowOf(sequence) }));
+    if (token instanceof LorikeetError) return this.#end(sequence, 'error', now, { error: causeOf(token) });
+    if (token === 'overflow') return this.#end(sequence, 'error', now, { error: overflowOf(sequence) });
     sequence.firstTokenAt ??= now;
-    if (params.stopTokens.includes(token))
-      return this.#end(sequence, endOf(sequence, 'stop', now, { stopToken: token }));
+    if (params.stopTokens.includes(token)) return this.#end(sequence, 'stop', now, { stopToken: token });
     sequence.tokens.push(token);
     tokens.push(logprobs ? { id, token, logprobs } : { id, token });
     const generated = sequence.tokens.length - sequence.request.promptTokens.length;
     const full = sequence.tokens.length > this.#options.decoder.kv.positions;
     if (generated < params.maxTokens && !full) return null;
-    return this.#end(sequence, endOf(sequence, 'length', now));
+    return this.#end(sequence, 'length', now);
   }
 
-  #end(sequence: Sequence, end: SequenceEnd): SequenceEnd {
+  #end(sequence: Sequence, reason: FinishReason, now: number, detail: EndDetail = {}): SequenceEnd {
+    const end = endOf(sequence, reason, now, detail);
     this.#remove(sequence);
     return end;
   }

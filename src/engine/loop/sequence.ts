@@ -118,12 +118,10 @@ export const readsWholePrompt = ({ promptLogprobs, pool }: Sequence): boolean =>
 export const tokensLeft = (sequence: Sequence): number =>
   prefillLeft(sequence) || sequence.tokens.length - sequence.computed;
 
-export function endOf(
-  sequence: Sequence,
-  reason: FinishReason,
-  now: number,
-  detail: { stopToken?: number } & Pick<SequenceEnd, 'error' | 'embedding'> = {},
-): SequenceEnd {
+/** What an end tells beside its reason. */
+export type EndDetail = { readonly stopToken?: number } & Pick<SequenceEnd, 'error' | 'embedding'>;
+
+export function endOf(sequence: Sequence, reason: FinishReason, now: number, detail: EndDetail): SequenceEnd {
   const { request, tokens } = sequence;
   return {
     id: request.id,

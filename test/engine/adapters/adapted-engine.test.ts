@@ -172,6 +172,35 @@ test('a sequence is never run before its pages are whole, and they stay so while
   assertOwn(...witnessed.witnesses);
 });
 
+test('sequences whose pages cannot be filled end with an error, and others and later ones run', async (context) => {
+  const told = context.mock.method(console, 'error', () => {});
+  const witnessed = open({ rows: 8, slots: 16 }, (decoder) => {
+    const { memory } = decoder.pages;
+    const fill = memory.fill.bind(memory);
+    let fails = true;
+    memory.fill = async (linear, range, resident) => {
+      const isOfThree = resident.parts.some(({ a }) => a[0] === 3);
+      if (!fails || !isOfThree) return fill(linear, range, resident);
+      fails = false;
+      await nextTurn();
+      throw new Error('the card refused');
+    };
+    return decoder;
+  });
+  const others = [[marked(1)], [], [marked(2, 0.5)]].map((adapters) => witnessed.add([7], { maxTokens: 12 }, adapters));
+  const failing = [1, 2].map((token) => witnessed.add([token], { maxTokens: 12 }, [marked(3)]));
+  await witnessed.drain();
+  for (const { end, events } of failing) {
+    assert.deepEqual([end!.reason, end!.error!.code, events.length], ['error', 'internal_error', 0]);
+  }
+  assert.match(String(told.mock.calls[0]!.arguments[0]), /the card refused/);
+  const later = witnessed.add([5], { maxTokens: 12 }, [marked(3)]);
+  await witnessed.drain();
+  await witnessed.settle();
+  for (const { end, events } of [...others, later]) assert.deepEqual([end!.reason, events.length], ['length', 12]);
+  assertOwn(...others, later);
+});
+
 /** As in the real decoder, an adapter that overflows leaves NaN in its own rows. */
 function overflowing(decoder: HashDecoder, mark: number): HashDecoder {
   return overForward(decoder, async (batch) => {

@@ -156,3 +156,43 @@ test('a hold is let go once, and integrity tells who still holds', async () => {
   // Another adapter has its slots now.
   assert.throws(() => pool.release(placement), /released twice/);
 });
+
+/** A pool of two pages whose next copy fails. */
+function openFailing(onChange = () => {}) {
+  const pool = open(2, onChange);
+  const { memory } = pool;
+  const fill = memory.fill.bind(memory);
+  memory.fill = async () => {
+    memory.fill = fill;
+    await nextTurn();
+    throw new Error('the card refused');
+  };
+  return pool;
+}
+
+test('pages whose copy fails are free again for whoever comes next, the same adapter included', async () => {
+  let changes = 0;
+  const pool = openFailing(() => changes++);
+  const failed = place(pool, 10);
+  const beside = place(pool, 10);
+  await assert.rejects(failed.placement.copied, /the card refused/);
+  assert.deepEqual([changes, pool.used, pool.takeLoads()], [1, 0, []]);
+  assert.deepEqual(pool.takeMoves(), [{ digest: 'sha256:10', place: 'pages', isThere: false }]);
+  pool.checkIntegrity();
+  const again = place(pool, 10);
+  // Rows of the failed copy end while the next one is under way.
+  for (const { placement } of [failed, beside]) pool.release(placement);
+  assert.throws(() => pool.release(failed.placement), /released twice/);
+  await again.placement.copied;
+  assertWhole(pool, 10, again.placement);
+  assert.throws(() => pool.checkIntegrity(), /1 rows still hold pages of sha256:10/);
+  pool.release(again.placement);
+  await place(pool, 20).placement.copied;
+});
+
+test('a copy that fails when its rows have ended is no unhandled rejection, and its pages are free', async () => {
+  const pool = openFailing();
+  pool.release(place(pool, 10).placement);
+  for (let turn = 0; turn < 5; turn++) await nextTurn();
+  await place(pool, 20).placement.copied;
+});
