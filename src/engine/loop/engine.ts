@@ -14,34 +14,26 @@ import type {
   TokenEvent,
 } from '../../protocol/messages.ts';
 import type { AdapterStore } from '../adapters/adapter-store.ts';
-import { PrefixChain } from '../kv/prefix-cache.ts';
 import type { Merge } from '../merges/merge.ts';
 import type { Merges } from '../merges/merges.ts';
+import type { Admission } from '../policies/admission.ts';
 import { mergedOrMixed, type StepKind } from '../policies/merged-or-mixed.ts';
 import { roomAside } from '../policies/room-aside.ts';
 import type { Processor } from '../policies/token-budget.ts';
 import type { SampledLogits } from '../runner/compute.ts';
 import type { Decoder } from '../runner/decoder.ts';
-import { type BatchPart, sampledCount, tokenCount } from '../runner/forward-batch.ts';
+import { sampledCount, tokenCount } from '../runner/forward-batch.ts';
 import { openConstraint } from '../sampling/grammar-mask.ts';
 import { AdapterDoor } from './adapter-door.ts';
+import { partOf, withTokens } from './batch-parts.ts';
 import { causeOf, overflowOf, tooLate } from './causes.ts';
 import { type Choice, chooseEach } from './choose.ts';
+import { Drafter, type SpeculationMode } from './drafter.ts';
 import { notePrompt } from './prompt-logprobs.ts';
+import { PromptPrefixes } from './prompt-prefixes.ts';
 import { type Chunk, type Run, Scheduler } from './scheduler.ts';
-import {
-  createSequence,
-  type EndDetail,
-  endOf,
-  ownTokens,
-  prefillLeft,
-  readsWholePrompt,
-  type Sequence,
-} from './sequence.ts';
-import { Speculation, type SpeculationMode } from './speculation.ts';
+import { createSequence, type EndDetail, endOf, prefillLeft, type Sequence } from './sequence.ts';
 import { StepCosts } from './step-costs.ts';
-import { digestOfVirtual, rowsOfVirtual } from './virtual-tokens.ts';
-import { weightsAndOwner } from './whose.ts';
 
 export type EngineOptions = {
   readonly decoder: Decoder;
@@ -79,7 +71,8 @@ export class Engine {
   readonly #door: AdapterDoor;
   readonly #sequences = new Map<number, Sequence>();
   readonly #costs = new StepCosts();
-  readonly #speculation: Speculation;
+  readonly #drafter: Drafter;
+  readonly #prefixes: PromptPrefixes;
   /** Sequences that have a deadline. */
   readonly #timed = new Set<Sequence>();
   #aborted: Sequence[] = [];
@@ -89,9 +82,6 @@ export class Engine {
   #stepMs = 0;
   #stepTokens = 0;
   #trainingShare = 0;
-  /** Prompt tokens that were looked up in the prefix cache, and those that were found. */
-  #queried = 0;
-  #hit = 0;
   /** True if a sequence ended in the last step: what it held may let another one start. */
   #isFreed = false;
 
@@ -100,14 +90,14 @@ export class Engine {
     const { kv, pages: pool } = options.decoder;
     const { adapters: store, merges, prefillChunk: budget, processor } = options;
     const prefersMerge = (sequence: Sequence) => this.#prefersMerge(sequence);
-    this.#speculation = new Speculation(options.speculation ?? 'never', options.pastTextBytes ?? 0);
+    this.#drafter = new Drafter(options.speculation ?? 'never', options.pastTextBytes ?? 0);
+    this.#prefixes = new PromptPrefixes(kv.prefixes, options.sharesBasePrefixes ?? false);
     this.#door = new AdapterDoor({ store, pool, merges, prefersMerge });
     this.#scheduler = new Scheduler({
       ...{ rows: kv.rows, lead: leadOfContext * kv.positions, budget, kv },
       ...(processor && { decodes: processor.decodes }),
-      begin: (sequence) => this.#begin(sequence),
-      // A sequence whose grammar, or the beginning of whose prompt, is still being made holds up no other.
-      admit: (sequence) => (this.#isComing(sequence) ? 'wait' : this.#door.admit(sequence)),
+      begin: (sequence) => this.#prefixes.begin(sequence),
+      admit: (sequence) => this.#admit(sequence),
       preempt: (sequence) => this.#preempt(sequence),
       pages: pool.slots,
       pagesOf: (sequence) => this.#door.pagesOf(sequence),
@@ -216,49 +206,16 @@ export class Engine {
     emit({ type: 'step', started, tokens, ended, ...back, loads, moves, stats: this.#stats() });
   }
 
-  /** Whether the sequence's grammar, or the beginning of its prompt in another sequence, is being made now. */
-  #isComing(sequence: Sequence): boolean {
-    if (sequence.constraint?.isReady === false) return true;
-    const { prefixes } = this.#options.decoder.kv;
-    if (prefixes === null || sequence.startedAt !== null || readsWholePrompt(sequence)) return false;
-    return this.#scheduler.running.some(
-      (other) => other.prefix !== null && computesBeginning(other, sequence, prefixes.blockTokens),
-    );
+  /** A sequence whose grammar, or the beginning of whose prompt, is still being made holds up no other. */
+  #admit(sequence: Sequence): Admission {
+    const isGrammarComing = sequence.constraint?.isReady === false;
+    if (isGrammarComing || this.#prefixes.isComing(sequence, this.#scheduler.running)) return 'wait';
+    return this.#door.admit(sequence);
   }
 
-  /**
-   * Takes over the blocks that the prefix cache holds of the same tokens with the same weights. At least the last token
-   * is computed anew.
-   */
-  #begin(sequence: Sequence): void {
-    const { prefixes } = this.#options.decoder.kv;
-    const { request, virtual, merge, tokens } = sequence;
-    if (prefixes === null || readsWholePrompt(sequence)) return;
-    const isFirst = sequence.prefix === null;
-    if (sequence.prefix === null) {
-      const { sharesBasePrefixes = false } = this.#options;
-      const isBase = request.adapters.length === 0 && virtual === null;
-      const owner = sharesBasePrefixes && isBase ? 'base' : `${sequence.line.flow}`;
-      const root = [...weightsAndOwner(sequence, owner), merge?.bits ?? null];
-      sequence.prefix = new PrefixChain(root, owner, tokens, request.promptTokens.length, prefixes.blockTokens);
-    }
-    sequence.computed = prefixes.begin(sequence.kvRow!, sequence.prefix, tokens.length - 1);
-    if (!isFirst) return;
-    sequence.cached = ownTokens(sequence, sequence.computed);
-    this.#queried += ownTokens(sequence, request.promptTokens.length);
-    this.#hit += sequence.cached;
-  }
-
-  /** Leaves what the sequence has computed to the prefix cache, for as long as the room is not needed. */
   #preempt(sequence: Sequence): void {
-    const { prefix, kvRow, computed } = sequence;
-    if (prefix !== null) this.#options.decoder.kv.prefixes?.leave(kvRow!, prefix, computed);
+    this.#prefixes.leave(sequence);
     this.#door.preempt(sequence);
-  }
-
-  /** Registers the first `count` tokens of the sequence with the prefix cache. */
-  #keep({ prefix, kvRow }: Sequence, count: number): void {
-    if (prefix !== null) this.#options.decoder.kv.prefixes?.keep(kvRow!, prefix, count);
   }
 
   /** Asks for the adapters of the sequences that start next, and ends those whose adapter or grammar failed. */
@@ -310,7 +267,7 @@ export class Engine {
     const start = clock.monotonic();
     const kind = kindOf(merge, chunks);
     const drafts = chunks.map(({ sequence }) => this.#draft(sequence, kind));
-    const parts = chunks.map((chunk, i) => this.#partOf(chunk, drafts[i]!));
+    const parts = chunks.map((chunk, i) => partOf(chunk, decoder.kv, drafts[i]));
     const temperatures = chunks.flatMap(({ sequence }, i) =>
       parts[i]!.sampled.map(() => sequence.request.params.temperature),
     );
@@ -321,7 +278,7 @@ export class Engine {
     if (chunks.every(({ sequence, count }) => count === 1 && prefillLeft(sequence) === 0)) {
       const ms = clock.monotonic() - start;
       if (tokens === parts.length) this.#costs.observe(kind, parts.length, ms);
-      this.#speculation.observe(kind, parts.length, tokens, ms);
+      this.#drafter.observe(kind, parts.length, tokens, ms);
     }
     const whole: { sequence: Sequence; draft: readonly number[]; at: number }[] = [];
     let rows = 0;
@@ -333,7 +290,7 @@ export class Engine {
       sequence.computed += count;
       // Registers only the prompt. An answer's keys and values are not bit for bit what a prompt would compute: they
       // serve the same sequence after a preemption, and no prompt.
-      this.#keep(sequence, Math.min(sequence.computed, sequence.request.promptTokens.length));
+      this.#prefixes.keep(sequence, Math.min(sequence.computed, sequence.request.promptTokens.length));
       if (sequence.promptLogprobs !== null && isPrompt) {
         notePrompt(sequence, sampled[0]!, logits.rows.slice(first, rows) as Float32Array[]);
       }
@@ -345,7 +302,7 @@ export class Engine {
     const at = whole.map((one) => one.at);
     const choices = await chooseEach(sequences, logits, at);
     return choices.flatMap((first, i) => {
-      const taken = this.#speculation.follow(first, whole[i]!.draft, logits, at[i]! + 1);
+      const taken = this.#drafter.follow(first, whole[i]!.draft, logits, at[i]! + 1);
       // Rightly guessed tokens are computed already. Keys and values behind a wrong guess are overwritten later.
       first.sequence.computed += taken.length - 1;
       return taken;
@@ -355,7 +312,7 @@ export class Engine {
   /** Computes chunks of prompts that become embeddings, on the same weights; gives the ends of complete ones. */
   async #embed({ merge, result, chunks }: Run): Promise<SequenceEnd[]> {
     const { clock, decoder } = this.#options;
-    const parts = chunks.map((chunk) => this.#partOf(chunk, []));
+    const parts = chunks.map((chunk) => partOf(chunk, decoder.kv));
     const run = { parts: withTokens(parts), merged: merge?.model ?? null, result };
     this.#stepTokens += tokenCount(run);
     const hidden = run.parts.length > 0 ? await decoder.forward(run) : new Float32Array();
@@ -368,7 +325,7 @@ export class Engine {
       sequence.pool!.add(sampled, hidden.subarray(at, end));
       at = end;
       sequence.computed += count;
-      this.#keep(sequence, sequence.computed);
+      this.#prefixes.keep(sequence, sequence.computed);
       if (sequence.computed < sequence.tokens.length) return [];
       sequence.firstTokenAt ??= now;
       const embedding = sequence.pool!.vector();
@@ -380,20 +337,10 @@ export class Engine {
     });
   }
 
-  /** The chunk as the decoder takes it. Writes virtual tokens that are keys and values to the KV cache first. */
-  #partOf(chunk: Chunk, draft: readonly number[]): BatchPart {
-    const { computed, kvRow, virtual } = chunk.sequence;
-    const rows = rowsOfVirtual(virtual);
-    const isWritten = rows?.kind === 'keys and values' && computed < rows.count;
-    const past = isWritten ? Math.min(rows.count, computed + chunk.count) : computed;
-    if (isWritten) this.#options.decoder.kv.write!(kvRow!, computed, past, rows.values);
-    return partOf(chunk, past, draft);
-  }
-
   /** The guessed tokens to compute behind the sequence's last one; none where the KV cache has no room for them. */
   #draft(sequence: Sequence, kind: StepKind): readonly number[] {
     const { kv } = this.#options.decoder;
-    const draft = this.#speculation.draft(sequence, kind, this.#scheduler.running.length, kv.positions);
+    const draft = this.#drafter.draft(sequence, kind, this.#scheduler.running.length, kv.positions);
     return draft.length > 0 && kv.reserve(sequence.kvRow!, sequence.tokens.length + draft.length) ? draft : [];
   }
 
@@ -422,7 +369,7 @@ export class Engine {
   #remove(sequence: Sequence): void {
     this.#sequences.delete(sequence.request.id);
     this.#timed.delete(sequence);
-    this.#speculation.remember(sequence);
+    this.#drafter.remember(sequence);
     this.#door.leave(sequence);
     sequence.constraint?.release();
     this.#scheduler.remove(sequence);
@@ -444,15 +391,13 @@ export class Engine {
     const { running, waiting } = this.#scheduler;
     const { adapters: store, decoder } = this.#options;
     const { kv, pages } = decoder;
-    const speculation = this.#speculation.stats;
+    const { stats: speculation } = this.#drafter;
     return {
       running: running.length,
       waiting: waiting.size,
       kvUsage: kv.usage,
       preemptions: this.#scheduler.preemptions,
-      ...(kv.prefixes
-        ? { prefixes: { queried: this.#queried, hit: this.#hit, bytes: kv.prefixes.blocks * kv.prefixes.blockBytes } }
-        : {}),
+      ...this.#prefixes.stats,
       ...(speculation ? { speculation } : {}),
       steps: this.#steps,
       stepMs: this.#stepMs,
@@ -480,41 +425,7 @@ export class Engine {
   }
 }
 
-/**
- * The chunk, and the guessed tokens behind it, as the decoder takes them. Results are wanted for the last token and
- * every guess, or for the whole prompt where the request needs that.
- */
-function partOf({ sequence, count }: Chunk, past: number, draft: readonly number[]): BatchPart {
-  const { kvRow, adapter, virtual } = sequence;
-  const tokens = draft.length > 0 ? [...sequence.tokens, ...draft] : sequence.tokens;
-  const end = sequence.computed + count;
-  const to = end + draft.length;
-  const kind = prefillLeft(sequence) > 0 ? 'prompt' : 'answer';
-  const isLast = end === sequence.tokens.length;
-  const first =
-    kind === 'prompt' && readsWholePrompt(sequence) ? Math.max(past, virtual?.count ?? 0) : isLast ? end - 1 : end;
-  const sampled = Array.from({ length: Math.max(0, to - first) }, (_, i) => first + i);
-  const rows = rowsOfVirtual(virtual);
-  const given = rows?.kind === 'embeddings' && past < rows.count ? { given: rows } : {};
-  const whole = kind === 'prompt' && sequence.promptLogprobs !== null ? { whole: true } : {};
-  return { row: kvRow!, past, to, tokens, kind, sampled, adapter, ...given, ...whole };
-}
-
-/** Leaves out chunks that consist of written keys and values alone: there is nothing to compute. */
-const withTokens = (parts: readonly BatchPart[]): BatchPart[] => parts.filter(({ past, to }) => past < to);
-
 const noLogits: SampledLogits = { rows: [], whole: async () => [] };
 
 const kindOf = (merge: Merge | null, chunks: readonly Chunk[]): StepKind =>
   merge ? 'merged' : chunks.some(({ sequence }) => sequence.adapter !== null) ? 'mixed' : 'base';
-
-/** Whether `other` is prefilling blocks of `block` tokens that `sequence` could begin with. */
-function computesBeginning(other: Sequence, { key, line, request, virtual }: Sequence, block: number): boolean {
-  const [theirs, own] = [other.request, request];
-  if (prefillLeft(other) === 0 || other.key !== key || theirs.cacheSalt !== own.cacheSalt) return false;
-  if (other.line.flow !== line.flow || digestOfVirtual(other.virtual) !== digestOfVirtual(virtual)) return false;
-  const longest = Math.min(theirs.promptTokens.length, own.promptTokens.length - 1);
-  const differs = theirs.promptTokens.findIndex((token, i) => i >= longest || token !== own.promptTokens[i]);
-  const common = differs === -1 ? longest : differs;
-  return common - (common % block) > other.computed;
-}

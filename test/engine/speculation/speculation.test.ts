@@ -11,7 +11,7 @@ import { AdapterStore } from '../../../src/engine/adapters/adapter-store.ts';
 import { createBreath } from '../../../src/engine/adapters/breath.ts';
 import { combineAdapters } from '../../../src/engine/adapters/combine-adapters.ts';
 import { readAdapter } from '../../../src/engine/adapters/read-adapter.ts';
-import type { SpeculationMode } from '../../../src/engine/loop/speculation.ts';
+import type { SpeculationMode } from '../../../src/engine/loop/drafter.ts';
 import { draftLength } from '../../../src/engine/policies/draft-length.ts';
 import { createDecoder } from '../../../src/engine/runner/decoder.ts';
 import { testRuntime } from '../../helpers/test-runtime.ts';

@@ -23,7 +23,7 @@ const tokensMax = 15;
 /** Last tokens of a prompt that are kept with its answer, by which the answer's first tokens are found again. */
 const promptTokensKept = 16;
 
-export class Speculation {
+export class Drafter {
   readonly #mode: SpeculationMode;
   /** Costs of steps with guesses and without, by their number of tokens. */
   readonly #costs = new StepCosts();
