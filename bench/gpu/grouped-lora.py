@@ -8,7 +8,7 @@ every layer, as one CUDA graph and as single launches, beside gathered batched p
 beside the time in which copies move as many bytes as the pages have. Needs torch (whose wheels bring NVRTC) and a
 driver. Any failure ends with a status other than 0."""
 
-import argparse, ctypes, glob, json, os, random, statistics, sys, time
+import argparse, ctypes, json, os, random, time
 
 parser = argparse.ArgumentParser()
 parser.add_argument("--out", default=os.environ.get("OUT", "."))
@@ -21,9 +21,10 @@ began = time.monotonic()
 
 import torch
 
-native = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "native", "cuda")
-source = "".join(open(os.path.join(native, name)).read() for name in ("device.cuh", "grouped-lora.cu"))
-P, I = ctypes.c_void_p, ctypes.c_int
+import card
+from card import SHAPES, I, P, at, captured, copy_bandwidth, seconds_of
+
+source = card.text_of("grouped-lora.cu")
 RANKS, TILE, THREADS, BLOCK_OUTPUTS = 8, 16, 128, 256
 
 
@@ -34,54 +35,10 @@ class Job(ctypes.Structure):
         ("tiles", I)]
 
 
-def library(pattern, *names):
-    for folder in sys.path + ["/usr/local/cuda/lib64"]:
-        for path in sorted(glob.glob(os.path.join(folder, "nvidia", "**", pattern), recursive=True)) + glob.glob(os.path.join(folder, pattern)):
-            if ".alt." not in path:
-                return ctypes.CDLL(path, mode=ctypes.RTLD_GLOBAL)
-    for name in names:
-        try:
-            return ctypes.CDLL(name, mode=ctypes.RTLD_GLOBAL)
-        except OSError:
-            pass
-    raise SystemExit(f"no {pattern}")
-
-
-library("libnvrtc-builtins.so*", "libnvrtc-builtins.so")
-nvrtc, cuda = library("libnvrtc.so*", "libnvrtc.so.13", "libnvrtc.so.12", "libnvrtc.so"), ctypes.CDLL("libcuda.so.1")
-torch.cuda.init()
-torch.zeros(1, device="cuda")
-capability = torch.cuda.get_device_capability()
-
-
-def ask(code, what):
-    if code != 0:
-        raise SystemExit(f"{what}: {code}")
-
-
 def compiled(bfloat16, text=source):
     """Compiles the kernels: {aligned: CUfunction}."""
-    program, size = P(), ctypes.c_size_t()
-    ask(nvrtc.nvrtcCreateProgram(ctypes.byref(program), text.encode(), b"grouped-lora.cu", 0, None, None), "program")
-    flags = [f"-arch=sm_{capability[0]}{capability[1]}".encode(), b"-std=c++17", b"-default-device"]
-    if bfloat16:
-        flags.append(b"-DREAL_BFLOAT16=1")
-    code = nvrtc.nvrtcCompileProgram(program, len(flags), (ctypes.c_char_p * len(flags))(*flags))
-    if code != 0:
-        ask(nvrtc.nvrtcGetProgramLogSize(program, ctypes.byref(size)), "log")
-        log = ctypes.create_string_buffer(size.value)
-        nvrtc.nvrtcGetProgramLog(program, log)
-        raise SystemExit(log.value.decode())
-    ask(nvrtc.nvrtcGetCUBINSize(program, ctypes.byref(size)), "size")
-    cubin = ctypes.create_string_buffer(size.value)
-    ask(nvrtc.nvrtcGetCUBIN(program, cubin), "cubin")
-    module = P()
-    ask(cuda.cuModuleLoadData(ctypes.byref(module), cubin), "module")
-    found = {}
-    for aligned, name in ((True, b"grouped_lora"), (False, b"grouped_lora_unaligned")):
-        found[aligned] = P()
-        ask(cuda.cuModuleGetFunction(ctypes.byref(found[aligned]), module, name), "function")
-    return found
+    found = card.compiled(text, "grouped-lora.cu", ("grouped_lora", "grouped_lora_unaligned"), bfloat16)
+    return {True: found["grouped_lora"], False: found["grouped_lora_unaligned"]}
 
 
 def groups_of(pages, spare=0):
@@ -118,7 +75,6 @@ class Linear:
         self.inner = torch.full((max(1, self.rows * len(a) * self.most * spans * RANKS),), float("nan"), device="cuda")
         self.counters = torch.zeros(2 + len(self.groups), dtype=torch.int32, device="cuda")
         job = Job()
-        at = lambda tensor: None if tensor is None or tensor.numel() == 0 else tensor.data_ptr()
         job.x, job.base, job.gain, job.y = at(x), at(base), at(gain), at(self.y)
         job.pages, job.shares, job.groups = at(self.pages), at(self.shares), at(self.groups)
         job.inner, job.counters = at(self.inner), at(self.counters)
@@ -131,15 +87,11 @@ class Linear:
         job.blocks_of_group = sum(-(-out // (BLOCK_OUTPUTS * job.tiles)) for out in outs)
         job.shrinks = job.group_count * self.most * job.parts * spans
         self.job = job
-        self.parameters = (P * 1)(ctypes.cast(ctypes.pointer(job), P))
         self.blocks = job.shrinks + job.group_count * job.blocks_of_group
         self.shared_bytes = max(4 * TILE * RANKS, TILE * (self.most * RANKS + 4)) * 4
 
     def launch(self, threads=THREADS):
-        stream = P(torch.cuda.current_stream().cuda_stream)
-        code = cuda.cuLaunchKernel(self.functions[self.aligned], self.blocks, 1, 1, threads, 1, 1, self.shared_bytes, stream,
-                                   self.parameters, None)
-        ask(code, "launch")
+        card.launch(self.functions[self.aligned], self.blocks, threads, self.shared_bytes, self.job)
 
     def expected(self):
         y = self.base.double()
@@ -203,45 +155,6 @@ def check(functions, real, seed):
     return error
 
 
-def seconds_of(work, rounds=20):
-    for _ in range(3):
-        work()
-    times = []
-    for _ in range(rounds):
-        start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
-        start.record()
-        work()
-        end.record()
-        end.synchronize()
-        times.append(start.elapsed_time(end) / 1000)
-    return statistics.median(times)
-
-
-def captured(work):
-    torch.cuda.synchronize()
-    stream = torch.cuda.Stream()
-    with torch.cuda.stream(stream):
-        work()
-    torch.cuda.synchronize()
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph, stream=stream):
-        work()
-    return graph.replay
-
-
-def copy_bandwidth():
-    source_ = torch.randn(2**28, device="cuda")
-    target = torch.empty_like(source_)
-    return 2 * source_.numel() * 4 / seconds_of(lambda: target.copy_(source_))
-
-
-SHAPES = {  # name: layers, [(in, outs)] of each linear
-    "tiny": (2, [(64, [64, 32, 32]), (64, [64]), (64, [128, 128]), (128, [64])]),
-    "1b": (16, [(2048, [2048, 512, 512]), (2048, [2048]), (2048, [8192, 8192]), (8192, [2048])]),
-    "8b": (32, [(4096, [4096, 1024, 1024]), (4096, [4096]), (4096, [14336, 14336]), (14336, [4096])]),
-}
-
-
 def step_of(functions, shape, rows, adapters, rank=16, span=None, busy=1024):
     """Makes every linear of every layer, torch's form of the same work, and the bytes of the pages."""
     layers, linears = SHAPES[shape]
@@ -288,7 +201,7 @@ def main():
     write = lambda: json.dump(result, open(os.path.join(options.out, "grouped-lora.json"), "w"), indent=1)
     start = time.monotonic()
     functions = {torch.half: compiled(False), torch.bfloat16: compiled(True)}
-    print(f"compiled twice in {time.monotonic() - start:.1f} s for sm_{capability[0]}{capability[1]}", flush=True)
+    print(f"compiled twice in {time.monotonic() - start:.1f} s for sm_{card.capability[0]}{card.capability[1]}", flush=True)
     for real in functions:
         errors = [check(functions[real], real, seed) for seed in range(24)]
         result["checks"].append({"real": str(real), "cases": len(errors), "largest": max(errors)})
