@@ -13,7 +13,9 @@ import { loadConfig } from '../src/config.ts';
 import { modelSources } from '../src/main/model.ts';
 import { resolveModel } from '../src/models/resolve.ts';
 import { describeMachine } from './machine.ts';
-import { promptOf, quantile, startStrained } from './strain/server.ts';
+import { promptOf } from './prompt-of.ts';
+import { quantile } from './statistics.ts';
+import { startStrained } from './strain/server.ts';
 
 const { values: flags } = parseArgs({
   options: {

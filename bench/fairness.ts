@@ -20,7 +20,8 @@ import { modelSources } from '../src/main/model.ts';
 import { resolveModel } from '../src/models/resolve.ts';
 import type { EngineEvent } from '../src/protocol/messages.ts';
 import { describeMachine } from './machine.ts';
-import { showSpread, spread } from './statistics.ts';
+import { promptOf } from './prompt-of.ts';
+import { quantile, showSpread, spread } from './statistics.ts';
 
 const { values: flags } = parseArgs({
   options: {
@@ -95,7 +96,7 @@ async function run(requests: readonly Request[], shareOf: (request: Request) => 
       open.set(id, { request, addedAt: start + request.atMs, isFirst: true });
       engine.add({
         ...{ id, adapters: [], share: shareOf(request) },
-        promptTokens: Array.from({ length: request.prompt }, (_, i) => 1000 + ((id * 7919 + i * 104_729) % 30_000)),
+        promptTokens: promptOf(id, request.prompt),
         params: { ...defaultSamplingParams, temperature: 0, maxTokens: request.answer },
       });
     }
@@ -104,9 +105,6 @@ async function run(requests: readonly Request[], shareOf: (request: Request) => 
   }
   return { firstMs, tokensPerSecond: (1000 * tokens) / (systemClock.monotonic() - start) };
 }
-
-const quantile = (values: readonly number[], share: number) =>
-  values.toSorted((a, b) => a - b)[Math.min(values.length - 1, Math.floor(values.length * share))]!;
 
 const own = ({ flow }: Request): Share => ({ flow, weight: 1, priority: 1 });
 const common = (): Share => ({ flow: 0, weight: 1, priority: 1 });

@@ -6,14 +6,12 @@
 //
 //     npm run bench:speculation -- [--rounds 3] [--tokens 96] [--model model.gguf] [--rows texts.jsonl]
 
-import { createHash } from 'node:crypto';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import type { AdapterFiles } from '../src/core/adapter.ts';
-import { adapterDigest } from '../src/formats/adapter-digest.ts';
 import { readGguf } from '../src/models/read-gguf.ts';
 import { loadTokenizer } from '../src/tokenizer/load.ts';
+import { adapterIn } from './adapter-files.ts';
 import { type Asked, findModel, loneEngine } from './engine/lone-engine.ts';
 import { describeMachine } from './machine.ts';
 import { spread } from './statistics.ts';
@@ -67,7 +65,7 @@ const natural = (round: number) =>
   });
 
 const folder = new URL('../adapters/order/', import.meta.url);
-const order = adapterIn(folder);
+const order = adapterIn(fileURLToPath(folder));
 type OrderRow = { readonly messages: readonly { readonly content: string }[] };
 const orders = rowsOf<OrderRow>(new URL('train.jsonl', folder)).map(({ messages }): Asked => {
   return { prompt: chat(messages[0]!.content), params: ended('<|im_end|>'), adapters: [{ files: order, scale: 1 }] };
@@ -153,11 +151,4 @@ function rowsOf<R>(file: string | URL | undefined): R[] {
     .trim()
     .split('\n')
     .map((line) => JSON.parse(line) as R);
-}
-
-function adapterIn(folder: URL): AdapterFiles {
-  const pathOf = (name: string) => fileURLToPath(new URL(name, folder));
-  const [config, weights] = [pathOf('adapter_config.json'), pathOf('adapter_model.safetensors')];
-  const sha256 = (path: string) => createHash('sha256').update(readFileSync(path)).digest('hex');
-  return { digest: adapterDigest(sha256(config), sha256(weights)), config, weights };
 }

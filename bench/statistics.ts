@@ -1,4 +1,4 @@
-// Medians and ranges of repeated measurements.
+// Medians, ranges and quantiles of repeated measurements.
 
 export type Spread = { readonly median: number; readonly min: number; readonly max: number };
 
@@ -12,3 +12,7 @@ export function spread(values: readonly number[]): Spread {
 /** Formats a spread as `median (min to max)`. */
 export const showSpread = ({ median, min, max }: Spread, digits = 2): string =>
   `${median.toFixed(digits)} (${min.toFixed(digits)} to ${max.toFixed(digits)})`;
+
+/** The value below which `share` of the values lie, 0..1; NaN of no values. */
+export const quantile = (values: readonly number[], share: number): number =>
+  values.toSorted((a, b) => a - b)[Math.min(values.length - 1, Math.floor(values.length * share))] ?? Number.NaN;

@@ -22,7 +22,7 @@ import { resolveModel } from '../src/models/resolve.ts';
 import { mallocEnvironment } from '../src/runtime/malloc.ts';
 import { describeMachine } from './machine.ts';
 import { spread } from './statistics.ts';
-import { adapters, type TrainingCase, type TrainingSample } from './training/cases.ts';
+import { adapters, lastLine, type TrainingCase, type TrainingSample } from './training/cases.ts';
 import { type JobCase, type JobSample, trainOurs, trainPeft } from './training/jobs.ts';
 
 const { values: flags } = parseArgs({
@@ -118,10 +118,6 @@ function measurePeft(python: string, one: TrainingCase): TrainingSample {
   const env = { ...process.env, OMP_NUM_THREADS: String(one.threads), HF_HUB_OFFLINE: '1' };
   const script = [join(folder, 'peft-step.py'), gguf!, JSON.stringify(one)];
   return lastLine(execFileSync(python, script, { env, stdio: ['ignore', 'pipe', 'ignore'] }));
-}
-
-function lastLine(output: Buffer): TrainingSample {
-  return JSON.parse(output.toString().trim().split('\n').at(-1)!) as TrainingSample;
 }
 
 function sideOf(samples: readonly JobSample[]): Side {

@@ -2,8 +2,9 @@
 // the effect on those.
 
 import type { Setup } from '../peers/step-works.ts';
-import { spread } from '../statistics.ts';
-import { ask, nameOf, promptOf, register, type Size, startOurs } from './server.ts';
+import { promptOf } from '../prompt-of.ts';
+import { quantile, spread } from '../statistics.ts';
+import { ask, nameOf, register, type Size, startOurs } from './server.ts';
 
 const others = 4;
 const starts = 24;
@@ -34,7 +35,7 @@ export async function coldStarts(setup: Setup, folder: string, { rounds }: Size)
       }
     }
     const ttft = { cold: spread(sides.cold.ttftMs), warm: spread(sides.warm.ttftMs) };
-    const gap = { cold: p99(sides.cold.gapsMs), warm: p99(sides.warm.gapsMs) };
+    const gap = { cold: quantile(sides.cold.gapsMs, 0.99), warm: quantile(sides.warm.gapsMs, 0.99) };
     return {
       ttftMs: { cold: ttft.cold.median, warm: ttft.warm.median },
       ttftRatio: ttft.cold.median / ttft.warm.median,
@@ -47,4 +48,3 @@ export async function coldStarts(setup: Setup, folder: string, { rounds }: Size)
 }
 
 const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
-const p99 = (values: readonly number[]) => values.toSorted((a, b) => a - b)[Math.floor(values.length * 0.99)]!;

@@ -2,8 +2,9 @@
 
 import { join } from 'node:path';
 import type { Setup } from '../peers/step-works.ts';
+import { promptOf } from '../prompt-of.ts';
 import { type Spread, spread } from '../statistics.ts';
-import { ask, promptOf, register, type Size, startOurs, throughput } from './server.ts';
+import { ask, register, type Size, startOurs, throughput } from './server.ts';
 
 const [requests, atOnce, tokens] = [32, 16, 48];
 

@@ -54,9 +54,6 @@ export async function ask(
   return { ttftMs: times[0]! - sent, gapsMs: times.slice(1).map((time, i) => time - times[i]!) };
 }
 
-export const promptOf = (seed: number, length: number): number[] =>
-  Array.from({ length }, (_, i) => 1000 + ((seed * 7919 + i * 104_729) % 30_000));
-
 /** Runs `work(i)` for all i below `count`, `atOnce` at a time. @returns tokens a second where each makes `tokens` */
 export async function throughput(
   count: number,

@@ -3,7 +3,8 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { upload } from '../peers/adapter-works.ts';
 import type { Setup } from '../peers/step-works.ts';
-import { ask, makeAdapter, nameOf, promptOf, type Size, startOurs } from './server.ts';
+import { promptOf } from '../prompt-of.ts';
+import { ask, makeAdapter, nameOf, type Size, startOurs } from './server.ts';
 
 /** Swaps after which memory is read. It grows until the memory budget and the allocators' pools are full. */
 const every = 100;

@@ -3,8 +3,9 @@
 
 import { prng } from '../../src/core/prng.ts';
 import type { Setup } from '../peers/step-works.ts';
+import { promptOf } from '../prompt-of.ts';
 import { type Spread, spread } from '../statistics.ts';
-import { ask, nameOf, promptOf, register, type Size, startOurs, throughput } from './server.ts';
+import { ask, nameOf, register, type Size, startOurs, throughput } from './server.ts';
 
 const [requests, atOnce, tokens, few] = [64, 16, 48, 8];
 /** Exponent of the power law. 1 would be uniform; at 0.3 a tenth of the adapters gets half of the requests. */

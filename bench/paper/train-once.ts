@@ -7,9 +7,9 @@ import { join } from 'node:path';
 import type { Config } from '../../src/config.ts';
 import type { AdapterFiles } from '../../src/core/adapter.ts';
 import type { ModelFiles } from '../../src/core/base-model.ts';
-import { adapterDigest } from '../../src/formats/adapter-digest.ts';
 import { writeAtomically } from '../../src/models/write-atomically.ts';
 import type { Hyperparameters } from '../../src/protocol/training-messages.ts';
+import { adapterIn } from '../adapter-files.ts';
 import { firstRows, headlessJob, runTrainer, usualHyperparameters } from '../training/headless.ts';
 import { nameOf, type Plan } from './plans.ts';
 
@@ -81,10 +81,4 @@ function folderOf(plan: Plan, settings: Settings): string {
   const key = createHash('sha256').update(JSON.stringify(parts)).update(readFileSync(trainingFile));
   key.update(firstRows(validation.path, validation.rows));
   return join(config.dataDir, 'bench', 'paper', `${nameOf(plan)}-${key.digest('hex').slice(0, 12)}`);
-}
-
-function adapterIn(folder: string): AdapterFiles {
-  const [config, weights] = [join(folder, 'adapter_config.json'), join(folder, 'adapter_model.safetensors')];
-  const sha256 = (path: string) => createHash('sha256').update(readFileSync(path)).digest('hex');
-  return { digest: adapterDigest(sha256(config), sha256(weights)), config, weights };
 }

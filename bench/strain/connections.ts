@@ -3,7 +3,9 @@
 
 import { connect, type Socket } from 'node:net';
 import { setTimeout as wait } from 'node:timers/promises';
-import { ask, promptOf, quantile, type StrainedServer } from './server.ts';
+import { promptOf } from '../prompt-of.ts';
+import { quantile } from '../statistics.ts';
+import { ask, type StrainedServer } from './server.ts';
 
 const answerTokens = 16;
 const reopenMs = 200;

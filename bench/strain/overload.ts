@@ -3,7 +3,9 @@
 
 import { setTimeout as wait } from 'node:timers/promises';
 import { prng } from '../../src/core/prng.ts';
-import { type Asked, ask, promptOf, quantile, type StrainedServer } from './server.ts';
+import { promptOf } from '../prompt-of.ts';
+import { quantile } from '../statistics.ts';
+import { type Asked, ask, type StrainedServer } from './server.ts';
 
 const promptTokens = 32;
 const answerTokens = 32;

@@ -6,7 +6,8 @@ import type { Config } from '../../src/config.ts';
 import type { ModelFiles } from '../../src/core/base-model.ts';
 import { systemClock } from '../../src/core/clock.ts';
 import { startEngine } from '../../src/engine/start-engine.ts';
-import { ask, quantile, type StrainedServer } from './server.ts';
+import { quantile } from '../statistics.ts';
+import { ask, type StrainedServer } from './server.ts';
 
 /** Age in milliseconds at which an engine that dies is restarted without a longer pause. */
 const stableMs = 6000;

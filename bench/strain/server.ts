@@ -118,9 +118,3 @@ export async function ask({ url }: StrainedServer, key: string, body: object, si
     throw error;
   }
 }
-
-export const promptOf = (seed: number, length: number): number[] =>
-  Array.from({ length }, (_, i) => 1000 + ((seed * 7919 + i * 104_729) % 30_000));
-
-export const quantile = (values: readonly number[], share: number): number =>
-  values.toSorted((a, b) => a - b)[Math.min(values.length - 1, Math.floor(values.length * share))] ?? Number.NaN;

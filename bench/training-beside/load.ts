@@ -2,7 +2,8 @@
 // throughput.
 
 import { setTimeout as sleep } from 'node:timers/promises';
-import { ask, promptOf, throughput } from '../many/server.ts';
+import { ask, throughput } from '../many/server.ts';
+import { promptOf } from '../prompt-of.ts';
 
 const [promptTokens, newTokens] = [32, 48];
 

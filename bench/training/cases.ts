@@ -1,4 +1,4 @@
-// The cases that bench/training.ts measures.
+// The cases that bench/training.ts measures, and what each of them prints.
 
 import { type TargetModule, targetModules } from '../../src/core/adapter.ts';
 
@@ -32,3 +32,6 @@ export const adapters = {
   'r=4 q,v': { r: 4, modules: ['q_proj', 'v_proj'] },
   'r=16 all linears': { r: 16, modules: allLinears },
 } as const satisfies Record<string, Pick<TrainingCase, 'r' | 'modules'>>;
+
+/** Parses the last line that a process has printed. */
+export const lastLine = <T>(output: Buffer): T => JSON.parse(output.toString().trim().split('\n').at(-1)!) as T;

@@ -6,7 +6,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { mallocEnvironment } from '../../src/runtime/malloc.ts';
-import type { TrainingSample } from './cases.ts';
+import { lastLine, type TrainingSample } from './cases.ts';
 
 export type JobCase = {
   readonly model: string;
@@ -38,16 +38,14 @@ export function trainPeft(python: string, { gguf, rows, steps, threads }: JobCas
   const env = { ...process.env, OMP_NUM_THREADS: String(threads), HF_HUB_OFFLINE: '1' };
   const script = join(root, 'test/parity/train-parity.py');
   const args = [script, gguf, '--train', rows, '--steps', `${steps + 1}`, '--threads', `${threads}`];
-  const figures = lastLine(execFileSync(python, args, { env, stdio: ['ignore', 'pipe', 'ignore'] })) as unknown as {
+  const figures = lastLine<{
     tokens_per_second: number;
     cpu_seconds_per_step: number;
     peak_rss_bytes: number;
-  };
+  }>(execFileSync(python, args, { env, stdio: ['ignore', 'pipe', 'ignore'] }));
   return {
     tokensPerSecond: figures.tokens_per_second,
     cpuSecondsPerStep: figures.cpu_seconds_per_step,
     peakRssBytes: figures.peak_rss_bytes,
   };
 }
-
-const lastLine = (output: Buffer) => JSON.parse(output.toString().trim().split('\n').at(-1)!) as JobSample;

@@ -6,7 +6,8 @@ import { linearSize, targetModules } from './adapter.ts';
 import type { ModelShape } from './base-model.ts';
 import { LorikeetError } from './errors.ts';
 import { usualContext } from './layer-plan.ts';
-import { type AdapterBits, kvBlock, pageBlocks, pageElements } from './page-sizes.ts';
+import { maxMinShares } from './max-min-shares.ts';
+import { type AdapterBits, kvBlock, kvTokenElements, pageBlocks, pageElements } from './page-sizes.ts';
 import { type TrainingMemory, usualTrainingBytes } from './training-memory.ts';
 
 /** Names of the parts for messages, in the order in which they are listed. */
@@ -176,12 +177,12 @@ export function planMemory(needs: MemoryNeeds): MemoryPlan {
   if (sumOf(atLeast) > limitBytes) throw exceeded(atLeast, limitBytes, chosen);
 
   const left = Math.max(0, limitBytes * (isOwn ? ownShare : machineShare) - sumOf(atLeast));
-  const more = shareOut(
+  const more = maxMinShares(
     left,
-    open.map((part) => ({ part, weight: shares[part], most: ranges[part][1] - ranges[part][0] })),
+    open.map((part) => ({ weight: shares[part], most: ranges[part][1] - ranges[part][0] })),
   );
   const parts = { ...atLeast };
-  for (const [part, bytes] of more) parts[part] += Math.floor(bytes);
+  for (const [i, part] of open.entries()) parts[part] += Math.floor(more[i]!);
   const engine = ofOne(parts, engines);
   return {
     limitBytes,
@@ -229,32 +230,11 @@ function hostSizes(
   };
 }
 
-/** Shares `bytes` out by weight. Nobody gets more than `most`; what one leaves goes to the others. */
-function shareOut<P>(bytes: number, asked: readonly { part: P; weight: number; most: number }[]): Map<P, number> {
-  const given = new Map<P, number>();
-  let open = [...asked];
-  let rest = bytes;
-  while (open.length > 0) {
-    const perWeight = rest / open.reduce((sum, { weight }) => sum + weight, 0);
-    const sated = open.filter(({ most, weight }) => most <= perWeight * weight);
-    for (const { part, most } of sated) {
-      given.set(part, most);
-      rest -= most;
-    }
-    open = open.filter((one) => !sated.includes(one));
-    if (sated.length > 0) continue;
-    for (const { part, weight } of open) given.set(part, perWeight * weight);
-    break;
-  }
-  return given;
-}
-
 const noMemory = Object.fromEntries(Object.keys(memoryParts).map((part) => [part, 0])) as Record<MemoryPart, number>;
 const sumOf = (parts: Readonly<Record<MemoryPart, number>>) => Object.values(parts).reduce((sum, bytes) => sum + bytes);
 
 /** Bytes of one token's keys and values, in all layers. */
-export const kvTokenBytes = ({ layers, kvHeads, headDim }: ModelShape, numberBytes: number): number =>
-  2 * layers * kvHeads * headDim * numberBytes;
+export const kvTokenBytes = (shape: ModelShape, numberBytes: number): number => kvTokenElements(shape) * numberBytes;
 
 /** Bytes of one page of 8 ranks in every linear. */
 export const adapterPageBytes = (shape: ModelShape, bits: AdapterBits): number =>

@@ -1,5 +1,7 @@
 // Units in which engines hand out memory, and in which memory plans count.
 
+import type { ModelShape } from './base-model.ts';
+
 /** Ranks in one adapter page. */
 export const pageRanks = 8;
 
@@ -27,3 +29,6 @@ export const rankElements = (width: number, bits: AdapterBits): number =>
 
 /** Tokens in one KV block on the processor. */
 export const kvBlock = 32;
+
+/** Numbers of one token's keys and values, in all layers. */
+export const kvTokenElements = ({ layers, kvHeads, headDim }: ModelShape): number => 2 * layers * kvHeads * headDim;

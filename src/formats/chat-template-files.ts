@@ -1,6 +1,7 @@
 // The chat template in a folder of PEFT or transformers: a file of its own, or a field of tokenizer_config.json. Of
 // several templates the one that transformers would take is chosen.
 
+import { plainTemplate } from '../core/chat-template.ts';
 import { isRecord } from '../core/is-record.ts';
 
 /** Files that may contain a template, in the order in which transformers looks at them. */
@@ -16,12 +17,4 @@ export function templateIn(name: string, bytes: Uint8Array): string | null {
   } catch {
     return null;
   }
-}
-
-/** Reads the field `chat_template`. Of several named templates `default` is the one for plain chat. */
-function plainTemplate(value: unknown): string | null {
-  if (typeof value === 'string') return value.trim() === '' ? null : value;
-  if (!Array.isArray(value)) return null;
-  const plain = value.find((entry) => isRecord(entry) && entry.name === 'default');
-  return typeof plain?.template === 'string' ? plain.template : null;
 }

@@ -7,6 +7,7 @@ import { LorikeetError } from '../core/errors.ts';
 import { limits } from '../core/limits.ts';
 import { GgufCursor, invalid, PrefixTooShort } from './gguf-cursor.ts';
 import { ggmlTypeNames } from './gguf-types.ts';
+import { quoteName } from './quote-name.ts';
 import { blockLayout, elementCount, tensorBytes } from './tensor-bytes.ts';
 
 /** A metadata value. 64-bit integers become numbers where a number holds them exactly. */
@@ -89,8 +90,8 @@ function readMetadata(
   for (let index = 0; index < count; index++) {
     const start = cursor.offset;
     const key = cursor.string(limits.ggufNameBytes, `metadata key ${index}`);
-    if (metadata.has(key)) invalid(`metadata key ${show(key)} occurs twice`);
-    const what = `metadata ${show(key)}`;
+    if (metadata.has(key)) invalid(`metadata key ${quoteName(key)} occurs twice`);
+    const what = `metadata ${quoteName(key)}`;
     metadata.set(key, readValue(cursor, cursor.u32(`the type of ${what}`), what, budget, 0));
     entries.set(key, { start, end: cursor.offset });
   }
@@ -156,7 +157,7 @@ function alignmentOf(metadata: ReadonlyMap<string, GgufValue>): number {
 /** Reads a tensor's entry in the header. Its offset still counts from the end of the header. */
 function readTensor(cursor: GgufCursor, ordinal: string): GgufTensor {
   const name = cursor.string(limits.ggufNameBytes, `the name of ${ordinal}`);
-  const what = `tensor ${show(name)}`;
+  const what = `tensor ${quoteName(name)}`;
   const dimensions = cursor.u32(`the rank of ${what}`);
   if (dimensions < 1 || dimensions > 4) invalid(`${what} has ${dimensions} dimensions (1 to 4 are possible)`);
   const shape: number[] = [];
@@ -193,7 +194,7 @@ function placeTensors(
   const dataStart = Math.ceil(headerBytes / alignment) * alignment;
   const names = new Set<string>();
   const placed = found.map((tensor) => {
-    const what = `tensor ${show(tensor.name)}`;
+    const what = `tensor ${quoteName(tensor.name)}`;
     if (names.has(tensor.name)) invalid(`${what} occurs twice`);
     names.add(tensor.name);
     if (tensor.offset % alignment !== 0) invalid(`${what} is not aligned to ${alignment} bytes`);
@@ -206,11 +207,8 @@ function placeTensors(
     const before = byOffset[index - 1]!;
     const after = byOffset[index]!;
     if (before.offset + before.bytes > after.offset) {
-      invalid(`tensors ${show(before.name)} and ${show(after.name)} overlap`);
+      invalid(`tensors ${quoteName(before.name)} and ${quoteName(after.name)} overlap`);
     }
   }
   return placed;
 }
-
-/** Quotes a name from the file for a message, with control characters escaped and the length bounded. */
-const show = (name: string) => JSON.stringify(name.length > 80 ? `${name.slice(0, 80)}...` : name);

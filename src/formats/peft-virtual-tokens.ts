@@ -5,6 +5,7 @@
 // Reads headers only.
 
 import type { ModelShape } from '../core/base-model.ts';
+import { kvTokenElements } from '../core/page-sizes.ts';
 import { otherBaseWarnings } from './peft-adapter.ts';
 import {
   type Config,
@@ -40,9 +41,6 @@ const known = new Set([
   ...['encoder_num_layers', 'encoder_dropout', 'inference_mode', 'peft_version', 'auto_mapping', 'revision'],
 ]);
 
-/** Numbers of one token's keys and values, in all layers. */
-export const keyValueWidth = ({ layers, kvHeads, headDim }: ModelShape): number => 2 * layers * kvHeads * headDim;
-
 /** Reads the adapter; null where it is of another kind. Throws `adapter_invalid`, `adapter_unsupported`. */
 export function readVirtualTokens(
   config: Uint8Array,
@@ -64,7 +62,7 @@ export function readVirtualTokens(
     unsupportedAdapter(tensorName, `is of type ${tensor.type}; F32, F16 and BF16 are read`);
   }
   compareFields(fields, kind, shape);
-  const width = kind === 'embeddings' ? shape.hidden : keyValueWidth(shape);
+  const width = kind === 'embeddings' ? shape.hidden : kvTokenElements(shape);
   const asked = fields.num_virtual_tokens;
   const [count] = tensor.shape;
   if (tensor.shape.length !== 2 || !count || tensor.shape[1] !== width || (asked !== undefined && asked !== count)) {

@@ -8,6 +8,8 @@
 import { type ErrorCode, LorikeetError } from '../core/errors.ts';
 import { isRecord } from '../core/is-record.ts';
 import { limits } from '../core/limits.ts';
+import type { GrowingPrefix } from './growing-prefix.ts';
+import { quoteName } from './quote-name.ts';
 import { parseStrictJson, StrictJsonError } from './strict-json.ts';
 
 /** Bits of one element. */
@@ -54,6 +56,13 @@ export type SafetensorsFile = {
 };
 
 const lengthBytes = 8;
+
+/** Prefix of a file in which its header is looked for. */
+export const safetensorsPrefix: GrowingPrefix = {
+  first: 256 * 1024,
+  most: lengthBytes + limits.safetensorsHeaderBytes,
+};
+
 /** Most tensors in a file of an adapter, and of a base model. */
 const [adapters, models] = [limits.adapterTensors, limits.safetensorsTensors];
 
@@ -121,19 +130,19 @@ function readMetadata(entry: unknown, metadata: Map<string, string>): void {
   if (!isRecord(entry)) invalid('__metadata__ is not an object');
   for (const [key, value] of Object.entries(entry)) {
     if (typeof value !== 'string' || !value.isWellFormed() || !key.isWellFormed()) {
-      invalid(`__metadata__ ${show(key)} is not a text`);
+      invalid(`__metadata__ ${quoteName(key)} is not a text`);
     }
     metadata.set(key, value);
   }
 }
 
 function readTensor(name: string, entry: unknown, dataStart: number): SafetensorsTensor {
-  const what = `tensor ${show(name)}`;
+  const what = `tensor ${quoteName(name)}`;
   if (!name.isWellFormed()) invalid(`the name of ${what} is not valid Unicode`);
   if (!isRecord(entry)) invalid(`${what} is not an object`);
   const { dtype, shape, data_offsets: offsets, ...others } = entry;
   const other = Object.keys(others)[0];
-  if (other !== undefined) invalid(`${what} has the unknown field ${show(other)}`);
+  if (other !== undefined) invalid(`${what} has the unknown field ${quoteName(other)}`);
   if (typeof dtype !== 'string' || !Object.hasOwn(safetensorsBits, dtype)) invalid(`${what} has an unknown dtype`);
   const type = dtype as SafetensorsType;
   if (!isNaturals(shape)) invalid(`the shape of ${what} is not a list of natural numbers`);
@@ -153,8 +162,8 @@ function readTensor(name: string, entry: unknown, dataStart: number): Safetensor
 function checkContiguous(tensors: readonly SafetensorsTensor[], dataStart: number, fileBytes: number): void {
   let position = dataStart;
   for (const { name, offset, bytes } of tensors) {
-    if (offset > position) invalid(`there is a hole before tensor ${show(name)}`);
-    if (offset < position) invalid(`tensor ${show(name)} overlaps the one before it`);
+    if (offset > position) invalid(`there is a hole before tensor ${quoteName(name)}`);
+    if (offset < position) invalid(`tensor ${quoteName(name)} overlaps the one before it`);
     position += bytes;
   }
   if (position > fileBytes) invalid('its data runs past the end of the file');
@@ -163,9 +172,6 @@ function checkContiguous(tensors: readonly SafetensorsTensor[], dataStart: numbe
 
 const isNaturals = (value: unknown): value is number[] =>
   Array.isArray(value) && value.every((item) => Number.isSafeInteger(item));
-
-/** Quotes a name from the file for a message, with control characters escaped and the length bounded. */
-const show = (name: string) => JSON.stringify(name.length > 80 ? `${name.slice(0, 80)}...` : name);
 
 class SafetensorsError extends Error {}
 

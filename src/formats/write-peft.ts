@@ -21,10 +21,14 @@ export function writePeftAdapter(
   config: Readonly<Record<string, unknown>>,
   pairs: readonly PairToWrite[],
 ): { readonly config: Uint8Array; readonly weights: Uint8Array } {
+  return { config: writePeftConfig(config), weights: writeSafetensors(pairs.flatMap(tensorsOf), { format: 'pt' }) };
+}
+
+/** Writes adapter_config.json of a LoRA adapter. `config` overrides the fields that all of them have. */
+export function writePeftConfig(config: Readonly<Record<string, unknown>>): Uint8Array {
   const fields = { peft_type: 'LORA', task_type: 'CAUSAL_LM', bias: 'none', inference_mode: true, ...config };
   const sorted = Object.fromEntries(Object.entries(fields).sort(([a], [b]) => (a < b ? -1 : 1)));
-  const weights = writeSafetensors(pairs.flatMap(tensorsOf), { format: 'pt' });
-  return { config: new TextEncoder().encode(`${JSON.stringify(sorted, null, 2)}\n`), weights };
+  return new TextEncoder().encode(`${JSON.stringify(sorted, null, 2)}\n`);
 }
 
 function tensorsOf(pair: PairToWrite): TensorToWrite[] {

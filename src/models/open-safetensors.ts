@@ -2,8 +2,8 @@
 
 import type { BaseModel, ModelFiles, RawTensor, TensorType } from '../core/base-model.ts';
 import { LorikeetError } from '../core/errors.ts';
-import { limits } from '../core/limits.ts';
-import { parseSafetensorsHeader, type SafetensorsFile } from '../formats/safetensors.ts';
+import { parseGrowing } from '../formats/growing-prefix.ts';
+import { parseSafetensorsHeader, type SafetensorsFile, safetensorsPrefix } from '../formats/safetensors.ts';
 import { configShape } from './config-shape.ts';
 import { unsupported } from './fields.ts';
 import { matchTensors } from './match-tensors.ts';
@@ -32,15 +32,10 @@ export function openSafetensors(files: ModelFiles): BaseModel {
   return { shape, tensors: matchTensors(shape, found, (spec) => spec.name) };
 }
 
-/** Bytes of the first read, enough for most headers. Longer headers are read again with longer prefixes. */
-const prefixBytesFirst = 256 * 1024;
-
 function readHeader(file: WeightFile): SafetensorsFile {
-  for (let bytes = prefixBytesFirst; ; bytes *= 4) {
-    const header = parseSafetensorsHeader(file.read(0, Math.min(bytes, file.bytes)), file.bytes);
-    if (header !== null) return header;
-    if (bytes > 2 * limits.safetensorsHeaderBytes) invalid(`${file.path} has no header`);
-  }
+  const read = (bytes: number) => file.read(0, bytes);
+  const header = parseGrowing(read, (prefix) => parseSafetensorsHeader(prefix, file.bytes), safetensorsPrefix);
+  return header ?? invalid(`${file.path} has no header`);
 }
 
 function weightType(name: string, type: string): TensorType {

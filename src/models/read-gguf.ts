@@ -3,17 +3,14 @@
 import { LorikeetError } from '../core/errors.ts';
 import { limits } from '../core/limits.ts';
 import { type GgufFile, parseGguf } from '../formats/gguf.ts';
+import { parseGrowing } from '../formats/growing-prefix.ts';
 import { type WeightFile, weightFile } from './weight-file.ts';
 
-/** Bytes of the first read, enough for most headers. Longer headers are read again with longer prefixes. */
-const prefixBytesFirst = 4 * 1024 * 1024;
+const headerBytes = { first: 4 * 1024 * 1024, most: limits.ggufHeaderBytes };
 
 export function readGguf(path: string, file: WeightFile = weightFile(path)): GgufFile {
-  for (let bytes = prefixBytesFirst; ; bytes *= 4) {
-    const header = parseGguf(file.read(0, Math.min(bytes, limits.ggufHeaderBytes)), file.bytes);
-    if (header !== null) return header;
-    // parseGguf refuses a header beyond the limit, so that null always means that a longer prefix helps.
-    if (bytes >= limits.ggufHeaderBytes)
-      throw new LorikeetError('model_file_invalid', { message: `${path}: no header.` });
-  }
+  const read = (bytes: number) => file.read(0, bytes);
+  const header = parseGrowing(read, (prefix) => parseGguf(prefix, file.bytes), headerBytes);
+  if (header === null) throw new LorikeetError('model_file_invalid', { message: `${path} has no header.` });
+  return header;
 }

@@ -2,7 +2,7 @@
 // channel. This module starts, kills and listens to a process. It does not know the messages' content, but it ends a
 // child whose message fails its check. The parent's messages are trusted, because the parent started the child.
 
-import { fork } from 'node:child_process';
+import { fork, type ChildProcess as NodeProcess } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { setPriority } from 'node:os';
 import { LorikeetError } from '../core/errors.ts';
@@ -30,15 +30,18 @@ export type ChildHandlers<Event> = {
 
 export type StartChild<Command, Event> = (handlers: ChildHandlers<Event>) => ChildProcess<Command>;
 
-export type ChildOptions<Event> = {
-  /** Checks an event of the child; null ends the child. */
-  readonly read: ReadMessage<Event>;
+type NodeForm = {
   /** The whole environment of the child: nothing is inherited. */
   readonly env: Record<string, string>;
   /** Nice value of the child, 0 to 19; 0 by default. */
   readonly nice?: number;
   /** Arguments for Node, in addition to those of every process. */
   readonly nodeArguments?: readonly string[];
+};
+
+export type ChildOptions<Event> = NodeForm & {
+  /** Checks an event of the child; null ends the child. */
+  readonly checkEvent: ReadMessage<Event>;
   /** Discards everything that the child prints. */
   readonly isSilent?: boolean;
 };
@@ -46,21 +49,33 @@ export type ChildOptions<Event> = {
 /** Longest time for reading what is still in the pipe after the process has ended. */
 const drainMs = 1000;
 
+type Output = 'ignore' | 'pipe' | 2;
+
+/** Starts a Node process with a channel for messages. */
+export function forkNode(
+  entry: string | URL,
+  { env, nice = 0, nodeArguments: more = [], ...out }: NodeForm & { readonly stdout: Output; readonly stderr: Output },
+): NodeProcess {
+  const child = fork(entry, [], {
+    serialization: 'advanced',
+    execPath: process.execPath,
+    execArgv: [...nodeArguments, ...more],
+    env,
+    stdio: ['ignore', out.stdout, out.stderr, 'ipc'],
+  });
+  if (nice > 0 && child.pid !== undefined) stepBack(child.pid, nice);
+  return child;
+}
+
 /** Makes a function that starts the child. @param entry the child's main file */
 export function childStarter<Command extends object, Event>(
   entry: string | URL,
-  { read, env, nice = 0, nodeArguments: more = [], isSilent = false }: ChildOptions<Event>,
+  { checkEvent, isSilent = false, ...form }: ChildOptions<Event>,
 ): StartChild<Command, Event> {
   return (handlers) => {
     // stdout belongs to the server's log. Output of native code goes to stderr.
-    const child = fork(entry, [], {
-      serialization: 'advanced',
-      execPath: process.execPath,
-      execArgv: [...nodeArguments, ...more],
-      env,
-      stdio: isSilent ? ['ignore', 'ignore', 'ignore', 'ipc'] : ['ignore', 2, 2, 'ipc'],
-    });
-    if (nice > 0 && child.pid !== undefined) stepBack(child.pid, nice);
+    const output = isSilent ? 'ignore' : 2;
+    const child = forkNode(entry, { ...form, stdout: output, stderr: output });
     let ended = false;
     const end = (reason: string) => {
       if (ended) return;
@@ -74,7 +89,7 @@ export function childStarter<Command extends object, Event>(
     };
     child.on('message', (message) => {
       if (ended) return;
-      const event = read(message);
+      const event = checkEvent(message);
       if (event !== null) return handlers.onEvent(event);
       end(`said what is no message of its kind (${kindOf(message)})`);
       kill();

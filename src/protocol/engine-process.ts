@@ -13,4 +13,4 @@ export type StartEngineProcess = StartChild<EngineCommand, EngineEvent>;
  * @param env the whole environment of the child: nothing is inherited
  */
 export const engineProcessStarter = (entry: string | URL, env: Record<string, string>): StartEngineProcess =>
-  childStarter(entry, { env, read: readEngineEvent });
+  childStarter(entry, { env, checkEvent: readEngineEvent });

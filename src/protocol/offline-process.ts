@@ -2,13 +2,13 @@
 // and in the engine they would take its cores. They run at a low priority, few at once, and end when their caller
 // leaves. This module starts, kills and listens to them; it does not know their work.
 
-import { type ChildProcess, fork } from 'node:child_process';
-import { constants, setPriority } from 'node:os';
+import type { ChildProcess } from 'node:child_process';
+import { constants } from 'node:os';
 import { pipeline, type Readable, Transform } from 'node:stream';
 import type { ModelFiles } from '../core/base-model.ts';
 import { LorikeetError } from '../core/errors.ts';
-import { nodeArguments } from '../core/node-arguments.ts';
 import { readOfflineEvent } from './checks/offline-events.ts';
+import { forkNode } from './child-process.ts';
 import type { AdapterAnalysis, AnalysisOrder, ExportOrder, OfflineEvent, OfflineWork } from './offline-messages.ts';
 
 /** An export's size and data. `body` ends with an error unless it brings exactly `bytes` bytes. */
@@ -68,14 +68,14 @@ export function offlineClient(options: OfflineOptions): OfflineClient {
   };
 }
 
+/**
+ * Nice value of the processes: a tenth of a core where serving takes all. At the lowest priority that would be a
+ * seventieth, and a download of seconds would take minutes.
+ */
+const nice = constants.priority.PRIORITY_BELOW_NORMAL;
+
 function startProcess({ entry, env, limits, log }: OfflineOptions, work: OfflineWork): ChildProcess {
-  const child = fork(entry, [], {
-    serialization: 'advanced',
-    execPath: process.execPath,
-    execArgv: [...nodeArguments],
-    env,
-    stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
-  });
+  const child = forkNode(entry, { env, nice, stdout: 'pipe', stderr: 'pipe' });
   let written = '';
   child.stderr?.setEncoding('utf8').on('data', (text: string) => {
     written = (written + text).slice(0, limits.offlineLogBytes);
@@ -83,12 +83,6 @@ function startProcess({ entry, env, limits, log }: OfflineOptions, work: Offline
   child.once('close', () => {
     if (written !== '') log.warn({ kind: work.kind, stderr: written }, 'an offline process complained');
   });
-  // The priority is set before the process has threads, which inherit it; the process may have ended already. It gets a
-  // tenth of a core where serving takes all. At the lowest priority that would be a seventieth, and a download of
-  // seconds would take minutes.
-  try {
-    setPriority(child.pid!, constants.priority.PRIORITY_BELOW_NORMAL);
-  } catch {}
   child.send(work, () => {});
   return child;
 }

@@ -14,4 +14,4 @@ const nice = 5;
  * @param env the whole environment of the child: nothing is inherited
  */
 export const trainerProcessStarter = (entry: string | URL, env: Record<string, string>): StartTrainerProcess =>
-  childStarter(entry, { env, nice, read: readTrainerEvent });
+  childStarter(entry, { env, nice, checkEvent: readTrainerEvent });

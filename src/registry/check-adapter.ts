@@ -5,11 +5,17 @@ import { LorikeetError } from '../core/errors.ts';
 import { limits } from '../core/limits.ts';
 import { checkAdapterValues, checkEmbeddingPair, checkTokenRows, finiteMagnitude } from '../formats/adapter-values.ts';
 import { fileKind, kindPrefixBytes } from '../formats/file-kind.ts';
+import { parseGrowing } from '../formats/growing-prefix.ts';
 import { readPeftAdapter, rowsOf } from '../formats/peft-adapter.ts';
 import type { PeftEmbedding } from '../formats/peft-embedding.ts';
 import { type PeftVirtualTokens, readVirtualTokens } from '../formats/peft-virtual-tokens.ts';
 import { invalidAdapter, weightsFile } from '../formats/refuse-adapter.ts';
-import { parseSafetensorsHeader, type SafetensorsFile, type SafetensorsTensor } from '../formats/safetensors.ts';
+import {
+  parseSafetensorsHeader,
+  type SafetensorsFile,
+  type SafetensorsTensor,
+  safetensorsPrefix,
+} from '../formats/safetensors.ts';
 import type { AdapterCheck, RunningBase, WeightsReader } from './options.ts';
 
 /** Reads one pair at a time and yields to the event loop in between, on which other requests wait. */
@@ -67,23 +73,14 @@ function refuseRank(r: number, { rankMax }: RunningBase): void {
   throw new LorikeetError('adapter_too_large', { message });
 }
 
-/** Bytes of the first read. Most headers fit; for others a longer prefix is read. */
-const prefixBytesFirst = 256 * 1024;
-
 /** Throws `adapter_invalid`, which names the kind of file where it is another one. */
 export function readHeader(weights: WeightsReader): SafetensorsFile {
   const kind = fileKind(weights.read(0, kindPrefixBytes));
   if (kind !== null) invalidAdapter(weightsFile, kind.says);
-  for (let bytes = prefixBytesFirst; bytes < 8 * limits.safetensorsHeaderBytes; bytes *= 4) {
-    const header = parse(weights, bytes);
-    if (header !== null) return header;
-  }
-  return invalidAdapter(weightsFile, 'has no header');
-}
-
-function parse(weights: WeightsReader, bytes: number): SafetensorsFile | null {
+  const parse = (prefix: Uint8Array) => parseSafetensorsHeader(prefix, weights.bytes, 'adapter_invalid');
   try {
-    return parseSafetensorsHeader(weights.read(0, bytes), weights.bytes, 'adapter_invalid');
+    const header = parseGrowing((bytes) => weights.read(0, bytes), parse, safetensorsPrefix);
+    return header ?? invalidAdapter(weightsFile, 'has no header');
   } catch (error) {
     if (!(error instanceof LorikeetError)) throw error;
     throw new LorikeetError(error.code, { message: error.message, param: weightsFile, cause: error });

@@ -8,11 +8,13 @@ import { LorikeetError } from '../core/errors.ts';
 import { limits } from '../core/limits.ts';
 import { assertPlainJson } from '../core/plain-json.ts';
 import { fileKind, kindPrefixBytes } from '../formats/file-kind.ts';
-import { type ForeignAdapter, foreignConfig, foreignWeights } from '../formats/foreign/foreign-adapter.ts';
+import { type ForeignAdapter, foreignWeights } from '../formats/foreign/foreign-adapter.ts';
 import { ggufAdapter } from '../formats/foreign/gguf-adapter.ts';
 import { isMlxConfig, mlxAdapter } from '../formats/foreign/mlx-adapter.ts';
 import { type GgufBounds, parseGguf } from '../formats/gguf.ts';
+import { parseGrowing } from '../formats/growing-prefix.ts';
 import { invalidAdapter } from '../formats/refuse-adapter.ts';
+import { writePeftConfig } from '../formats/write-peft.ts';
 import { configName, weightsName } from '../storage/blob-folder.ts';
 import type { Files } from '../storage/files.ts';
 import { type Received, receive } from '../storage/receive.ts';
@@ -47,7 +49,7 @@ export async function rewriteForeign(
     const received = await write(files, written, paced(foreignWeights(foreign, weights.readSync)));
     await files.rename(written, path);
     await files.remove(join(folder, configName));
-    const config = await write(files, join(folder, configName), [foreignConfig(foreign)]);
+    const config = await write(files, join(folder, configName), [writePeftConfig(foreign.config)]);
     return { config, weights: received, warnings: foreign.warnings, template: foreign.template ?? null };
   } finally {
     await weights.close();
@@ -72,10 +74,10 @@ const bounds: GgufBounds = {
 
 function readGguf(weights: WeightsReader) {
   try {
-    for (let bytes = 256 * 1024; bytes < 8 * bounds.headerBytes; bytes *= 4) {
-      const file = parseGguf(weights.read(0, bytes), weights.bytes, bounds);
-      if (file !== null) return file;
-    }
+    const prefix = { first: 256 * 1024, most: bounds.headerBytes };
+    const read = (bytes: number) => weights.read(0, bytes);
+    const file = parseGrowing(read, (start) => parseGguf(start, weights.bytes, bounds), prefix);
+    if (file !== null) return file;
   } catch (error) {
     if (error instanceof LorikeetError) invalidAdapter(weightsName, `is refused: ${error.message.replace(/\.$/, '')}`);
     throw error;

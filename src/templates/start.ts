@@ -16,7 +16,7 @@ const nodeArguments = [
 ];
 
 export const startTemplateChild = childStarter<TemplateQuestion, TemplateEvent>(new URL('./main.ts', import.meta.url), {
-  read: readTemplateEvent,
+  checkEvent: readTemplateEvent,
   env: {},
   nice: 5,
   nodeArguments,

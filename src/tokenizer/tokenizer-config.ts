@@ -1,5 +1,6 @@
 // Reads the files beside tokenizer.json: named special tokens, the chat template, end-of-sequence ids.
 
+import { plainTemplate } from '../core/chat-template.ts';
 import { limits } from '../core/limits.ts';
 import { invalid, objectOf } from './refuse.ts';
 import { readAddedTokens } from './tokenizer-json.ts';
@@ -34,7 +35,7 @@ export function readTokenizerConfig(files: TokenizerFiles): TokenizerConfig {
   });
   return {
     variables: Object.fromEntries(variables),
-    chatTemplate: files.chatTemplate ?? templateOf(config.chat_template),
+    chatTemplate: files.chatTemplate ?? plainTemplate(config.chat_template),
     addedTokens: readAddedTokens(listed.map(([id, token]) => ({ ...objectOf(token, 'added token'), id: Number(id) }))),
     eosTokens: [generation.eos_token_id ?? []].flat().map(tokenOf),
   };
@@ -44,14 +45,6 @@ export function readTokenizerConfig(files: TokenizerFiles): TokenizerConfig {
 function contentOf(value: unknown): string | null {
   const content = typeof value === 'object' && value !== null && 'content' in value ? value.content : value;
   return typeof content === 'string' ? content : null;
-}
-
-/** Reads one template, or the one named `default` of several, which is for plain chat. */
-function templateOf(value: unknown): string | null {
-  if (typeof value === 'string') return value;
-  if (!Array.isArray(value)) return null;
-  const plain = value.find((entry) => objectOf(entry, 'chat_template').name === 'default');
-  return typeof plain?.template === 'string' ? plain.template : null;
 }
 
 export function tokenOf(value: unknown): number {

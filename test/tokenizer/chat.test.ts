@@ -98,6 +98,11 @@ describe('chat template', () => {
     fails(() => tokenizerFromJson(files).encodeChat(user('x')), 'chat_template_failed', /no chat template/);
   });
 
+  it('must not be blank', () => {
+    const tokenizer = tokenizerFromJson({ ...jsonFiles('smollm'), tokenizerConfig: { chat_template: ' ' } });
+    assert.equal(tokenizer.chatTemplate, null);
+  });
+
   it('must parse', () => fails(() => withTemplate('{% if %}'), 'model_file_invalid', /does not parse/));
 
   it('is not run over too many messages', () => {

@@ -1,5 +1,7 @@
 // How many rows each flow has a right to, and which flow gives one up for a flow that has fewer. Pure.
 
+import { maxMinShares } from '../../core/max-min-shares.ts';
+
 export type FlowRows = {
   readonly flow: number;
   readonly weight: number;
@@ -10,27 +12,13 @@ export type FlowRows = {
 };
 
 /**
- * Weighted max-min shares: no flow gets more rows than it runs and waits for, and the rows that it leaves go to the
- * others by weight. Each flow gets at least one, so the sum may exceed `rows`.
+ * Weighted max-min shares of the rows: no flow gets more than it runs and waits for. Each flow gets at least one, so
+ * the sum may exceed `rows`.
  */
 export function rowShares(flows: readonly FlowRows[], rows: number): Map<number, number> {
-  const shares = new Map<number, number>();
-  let open = [...flows];
-  let rest = rows;
-  while (open.length > 0) {
-    const perWeight = rest / open.reduce((sum, { weight }) => sum + weight, 0);
-    const sated = open.filter(({ running, waiting, weight }) => running + waiting <= perWeight * weight);
-    if (sated.length === 0) {
-      for (const { flow, weight } of open) shares.set(flow, Math.max(1, perWeight * weight));
-      break;
-    }
-    for (const { flow, running, waiting } of sated) {
-      shares.set(flow, Math.max(1, running + waiting));
-      rest = Math.max(0, rest - running - waiting);
-    }
-    open = open.filter((flow) => !sated.includes(flow));
-  }
-  return shares;
+  const claims = flows.map(({ weight, running, waiting }) => ({ weight, most: running + waiting }));
+  const shares = maxMinShares(rows, claims);
+  return new Map(flows.map(({ flow }, i) => [flow, Math.max(1, shares[i]!)]));
 }
 
 /** Tolerance for shares, which are sums of fractions. */

@@ -21,13 +21,6 @@ export type ForeignAdapter = {
   readonly template?: string | null;
 };
 
-/** Makes adapter_config.json. The same adapter gives the same bytes. */
-export function foreignConfig({ config }: ForeignAdapter): Uint8Array {
-  const fields = { peft_type: 'LORA', task_type: 'CAUSAL_LM', bias: 'none', inference_mode: true, ...config };
-  const sorted = Object.fromEntries(Object.entries(fields).sort(([a], [b]) => (a < b ? -1 : 1)));
-  return new TextEncoder().encode(`${JSON.stringify(sorted, null, 2)}\n`);
-}
-
 /** Makes adapter_model.safetensors, a tensor at a time. `read` reads bytes of the uploaded file. */
 export function* foreignWeights(
   { tensors }: ForeignAdapter,
