@@ -51,7 +51,7 @@ export function modelPlan(shape: ModelShape): ModelPlan {
  * Default context in tokens. longrope computes short texts differently where longer ones may come, so its default is
  * the original context.
  */
-export const usualContext = ({ context, ropeScaling }: ModelShape): number =>
+export const defaultContext = ({ context, ropeScaling }: ModelShape): number =>
   ropeScaling?.kind === 'longrope' ? Math.min(context, ropeScaling.originalContext) : context;
 
 /**

@@ -5,7 +5,7 @@
 import { linearSize, targetModules } from './adapter.ts';
 import type { ModelShape } from './base-model.ts';
 import { LorikeetError } from './errors.ts';
-import { usualContext } from './layer-plan.ts';
+import { defaultContext } from './layer-plan.ts';
 import { maxMinShares } from './max-min-shares.ts';
 import { type AdapterBits, kvBlock, kvTokenElements, pageBlocks, pageElements } from './page-sizes.ts';
 import { type TrainingMemory, usualTrainingBytes } from './training-memory.ts';
@@ -131,7 +131,7 @@ const settingOf: Partial<Record<MemoryPart, string>> = {
  */
 export function planMemory(needs: MemoryNeeds): MemoryPlan {
   const { limitBytes, isOwn, chosen, onDevice, engines } = needs;
-  const shape = { ...needs.shape, context: usualContext(needs.shape) };
+  const shape = { ...needs.shape, context: defaultContext(needs.shape) };
   const tokenBytes = kvTokenBytes(shape, needs.kvNumberBytes);
   const pageBytes = adapterPageBytes(shape, needs.adapterBits);
   if (onDevice && needs.adapterBits !== 16) {

@@ -3,7 +3,7 @@
 import { randomInt } from 'node:crypto';
 import type { Clock } from '../core/clock.ts';
 import { LorikeetError } from '../core/errors.ts';
-import { notOn, usualContext } from '../core/layer-plan.ts';
+import { defaultContext, notOn } from '../core/layer-plan.ts';
 import { pageRanks } from '../core/page-sizes.ts';
 import { GrammarThread } from '../grammar/grammar-thread.ts';
 import { loadWeights } from '../graph/weights.ts';
@@ -54,7 +54,7 @@ export async function startEngine(
     const message = `${lacking} Take LORIKEET_DEVICE=cpu.`;
     throw new LorikeetError('model_unsupported', { message });
   }
-  const positions = config.maxContext ?? usualContext(shape);
+  const positions = config.maxContext ?? defaultContext(shape);
   if (positions > context) {
     const message = `LORIKEET_MAX_CONTEXT is ${positions}, but ${config.model.name} takes at most ${context} tokens.`;
     throw new LorikeetError('invalid_config', { message, param: 'LORIKEET_MAX_CONTEXT' });

@@ -11,7 +11,7 @@ type Wanted = { readonly request: MergeRequest; isMerging: boolean; isMade: bool
 export class MergeBook {
   readonly #wanted = new Map<string, Wanted>();
   /** Merges that the engine was told to unmerge and has not yet reported as gone. */
-  readonly #leaving = new Set<string>();
+  readonly #unmerging = new Set<string>();
   readonly #listeners: ((event: MergeEvent) => void)[] = [];
 
   get wanted(): readonly MergeRequest[] {
@@ -27,15 +27,15 @@ export class MergeBook {
 
   delete(key: string): void {
     this.#wanted.delete(key);
-    this.#leaving.add(key);
+    this.#unmerging.add(key);
   }
 
   listen(listener: (event: MergeEvent) => void): void {
     this.#listeners.push(listener);
   }
 
-  /** Passes an event on to the listeners. A merge that failed is not asked for again. */
-  tell(event: MergeEvent): void {
+  /** Records an event and passes it on to the listeners. A merge that failed is not asked for again. */
+  record(event: MergeEvent): void {
     const wanted = this.#wanted.get(event.key);
     if (wanted !== undefined) {
       wanted.isMerging = event.state === 'merging';
@@ -43,21 +43,21 @@ export class MergeBook {
     }
     if (wanted !== undefined && event.state === 'merged') wanted.deaths = 0;
     if (event.state === 'failed') this.#wanted.delete(event.key);
-    if (event.state === 'unmerged') this.#leaving.delete(event.key);
+    if (event.state === 'unmerged') this.#unmerging.delete(event.key);
     for (const listener of this.#listeners) listener(event);
   }
 
   /** Answers pending unmerges, and marks finished merges as to be made again. */
   engineDied(): void {
-    for (const key of this.#leaving) this.tell({ key, state: 'unmerged' });
+    for (const key of this.#unmerging) this.record({ key, state: 'unmerged' });
     // The engine makes merges one after another in this order, so the first one was under way.
     const [underWay] = [...this.#wanted].filter(([, { isMerging }]) => isMerging);
-    for (const [key, { isMade }] of this.#wanted) if (isMade) this.tell({ key, state: 'merging', progress: 0 });
+    for (const [key, { isMade }] of this.#wanted) if (isMade) this.record({ key, state: 'merging', progress: 0 });
     for (const wanted of this.#wanted.values()) wanted.isMerging = false;
     if (underWay === undefined) return;
     const [key, wanted] = underWay;
     wanted.deaths++;
     const message = 'The engine died each time that it worked on this merge.';
-    if (wanted.deaths >= deathsMax) this.tell({ key, state: 'failed', code: 'engine_failed', message });
+    if (wanted.deaths >= deathsMax) this.record({ key, state: 'failed', code: 'engine_failed', message });
   }
 }

@@ -18,8 +18,8 @@ type Entry = {
   state: SequenceState;
   /** Load of the engine that has the sequence; null while it is held. */
   engine: EngineLoad | null;
-  /** The engine was asked to give the sequence back. */
-  isLeaving: boolean;
+  /** The engine was asked to release the sequence. */
+  isReleasing: boolean;
   startedAt: number | null;
   firstTokenAt: number | null;
   tokens: number;
@@ -36,7 +36,7 @@ export class SequenceBook {
   /** Load of all engines together, by flow. */
   readonly load = new FlowLoad();
   #nextId = 1;
-  #leaving = 0;
+  #releasing = 0;
 
   /** @param onListenerError gets errors of listeners: one request's faulty listener must not stop the others */
   constructor(onListenerError: (error: unknown) => void) {
@@ -61,16 +61,16 @@ export class SequenceBook {
     return all.filter((one) => one.engine === engine && one.state === 'running').map(({ sequence }) => sequence);
   }
 
-  /** Sequences that wait in this engine and were not asked back, in order of submission. */
+  /** Sequences that wait in this engine without a request for release, in order of submission. */
   *waitingIn(engine: EngineLoad): Generator<SequenceRequest> {
-    for (const { sequence, state, engine: at, isLeaving } of this.#entries.values()) {
-      if (at === engine && state === 'sent' && !isLeaving) yield sequence;
+    for (const { sequence, state, engine: at, isReleasing } of this.#entries.values()) {
+      if (at === engine && state === 'sent' && !isReleasing) yield sequence;
     }
   }
 
-  /** Sequences that wait in an engine which was asked to give them back. */
-  get leaving(): number {
-    return this.#leaving;
+  /** Number of sequences that wait in an engine which was asked to release them. */
+  get releasing(): number {
+    return this.#releasing;
   }
 
   /** Ids in order of submission, of all sequences or of those in `state`. */
@@ -87,7 +87,7 @@ export class SequenceBook {
       submittedAt: now,
       state: 'held',
       engine: null,
-      isLeaving: false,
+      isReleasing: false,
       startedAt: null,
       firstTokenAt: null,
       tokens: 0,
@@ -131,10 +131,10 @@ export class SequenceBook {
       : { ...entry.sequence, timeoutMs: Math.max(0, timeoutMs - (now - entry.submittedAt)) };
   }
 
-  /** Notes that the engine was asked to give the sequence back, which it does unless the sequence starts before. */
-  leave(id: number): void {
-    this.#entries.get(id)!.isLeaving = true;
-    this.#leaving++;
+  /** Notes that the engine was asked to release the sequence, which it does unless the sequence starts before. */
+  requestRelease(id: number): void {
+    this.#entries.get(id)!.isReleasing = true;
+    this.#releasing++;
   }
 
   /** Takes a sequence back from its engine. @returns whether its caller still wants it: then it is held */
@@ -152,7 +152,7 @@ export class SequenceBook {
     if (entry === undefined || entry.state === 'running') return null;
     entry.state = 'running';
     entry.startedAt = now;
-    this.#staysOrIsGone(entry);
+    this.#settleRelease(entry);
     entry.engine?.starts(entry.sequence);
     this.load.starts(shareOf(entry.sequence), entry.sequence.promptTokens.length);
     this.#call(() => entry.listener.onStart?.());
@@ -182,7 +182,7 @@ export class SequenceBook {
     const entry = this.#entries.get(end.id);
     if (entry === undefined) return null;
     this.#entries.delete(end.id);
-    this.#staysOrIsGone(entry);
+    this.#settleRelease(entry);
     entry.engine?.leaves(entry.sequence, entry.state === 'running');
     this.load.ends(shareOf(entry.sequence), entry.sequence.promptTokens.length, entry.state === 'running');
     this.#call(() => entry.listener.onEnd(end));
@@ -229,15 +229,16 @@ export class SequenceBook {
   }
 
   #hold(entry: Entry): void {
-    this.#staysOrIsGone(entry);
+    this.#settleRelease(entry);
     entry.engine?.leaves(entry.sequence, false);
     entry.state = 'held';
     entry.engine = null;
   }
 
-  #staysOrIsGone(entry: Entry): void {
-    if (entry.isLeaving) this.#leaving--;
-    entry.isLeaving = false;
+  /** Forgets a request for release: the sequence has started, has ended, or is released. */
+  #settleRelease(entry: Entry): void {
+    if (entry.isReleasing) this.#releasing--;
+    entry.isReleasing = false;
   }
 
   #call(listener: () => void): void {

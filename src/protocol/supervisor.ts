@@ -8,8 +8,8 @@ import { commonShare, type Share } from '../core/share.ts';
 import { type AdapterTier, nearest } from './adapter-tiers.ts';
 import { AdmissionControl } from './admission-control.ts';
 import type { EngineClient, EngineReport, EngineState, SequenceListener, StepListener } from './engine-client.ts';
-import { EngineLife, type NamedConfig, type StepEvent } from './engine-life.ts';
 import { joinInfo, joinStats } from './engine-stats.ts';
+import { ManagedEngine, type NamedConfig, type StepEvent } from './managed-engine.ts';
 import { MergeBoard } from './merge-board.ts';
 import type { EngineInfo, EngineStats, MergeEvent, MergeRequest, SequenceRequest } from './messages.ts';
 import { type Candidate, full, patienceOf, placeOf } from './placement.ts';
@@ -34,7 +34,7 @@ class Supervisor implements SupervisedEngine {
   readonly ready: Promise<EngineInfo>;
 
   readonly #options: SupervisorOptions;
-  readonly #lives: readonly EngineLife[];
+  readonly #engines: readonly ManagedEngine[];
   readonly #book: SequenceBook;
   readonly #board: MergeBoard;
   readonly #quarantine = new Quarantine();
@@ -54,51 +54,51 @@ class Supervisor implements SupervisedEngine {
     this.ready = this.#settleReady.promise;
     // Callers await `ready`; a rejection that nobody awaits must not end the server.
     this.ready.catch(() => {});
-    this.#lives = named(options.configs).map((config) => this.#life(config));
+    this.#engines = named(options.configs).map((config) => this.#manage(config));
     this.#board = new MergeBoard({
-      engines: this.#lives.length,
-      isReady: (i) => this.#lives[i]!.isReady,
-      unmerge: (i, key) => this.#lives[i]!.unmerge(key),
+      engines: this.#engines.length,
+      isReady: (i) => this.#engines[i]!.isReady,
+      unmerge: (i, key) => this.#engines[i]!.unmerge(key),
       tell: (event) => {
         for (const listener of this.#mergeListeners) listener(event);
       },
     });
-    for (const [i, { merges }] of this.#lives.entries()) merges.listen((event) => this.#board.heard(i, event));
-    for (const life of this.#lives) life.start();
+    for (const [i, { merges }] of this.#engines.entries()) merges.listen((event) => this.#board.heard(i, event));
+    for (const engine of this.#engines) engine.start();
   }
 
-  #life(config: NamedConfig): EngineLife {
-    const life: EngineLife = new EngineLife(config, this.#options, {
+  #manage(config: NamedConfig): ManagedEngine {
+    const engine: ManagedEngine = new ManagedEngine(config, this.#options, {
       onReady: () => this.#onReady(),
-      onStep: (event) => this.#onStep(life, event),
-      onDied: () => this.#onDied(life),
-      onGivenUp: () => this.#onGivenUp(life),
+      onStep: (event) => this.#onStep(engine, event),
+      onDied: () => this.#onDied(engine),
+      onGivenUp: () => this.#onGivenUp(engine),
     });
-    return life;
+    return engine;
   }
 
   get state(): EngineState {
     if (this.#ending !== null) return this.#ending;
-    if (this.#lives.some(({ isReady }) => isReady)) return 'ready';
+    if (this.#engines.some(({ isReady }) => isReady)) return 'ready';
     return this.info === null ? 'starting' : 'restarting';
   }
 
   get restarts(): number {
-    return this.#lives.reduce((sum, { restarts }) => sum + restarts, 0);
+    return this.#engines.reduce((sum, { restarts }) => sum + restarts, 0);
   }
 
   get engines(): readonly EngineReport[] {
-    return this.#lives.map(({ report }) => report);
+    return this.#engines.map(({ report }) => report);
   }
 
   get stats(): EngineStats {
-    const resident = new Set(this.#lives.flatMap((life) => [...life.resident]));
-    const each = this.#lives.map(({ stats, info }) => ({ stats, slots: info?.maxSequences ?? 0 }));
+    const resident = new Set(this.#engines.flatMap((engine) => [...engine.resident]));
+    const each = this.#engines.map(({ stats, info }) => ({ stats, slots: info?.maxSequences ?? 0 }));
     return { ...joinStats(each, resident.size), running: this.#book.running, waiting: this.#book.waiting };
   }
 
   tierOf(digest: string): AdapterTier {
-    return nearest(this.#lives.map((life) => life.tierOf(digest)));
+    return nearest(this.#engines.map((engine) => engine.tierOf(digest)));
   }
 
   onStep(listener: StepListener): void {
@@ -107,7 +107,7 @@ class Supervisor implements SupervisedEngine {
 
   merge(request: MergeRequest): void {
     this.#board.wanted(request.key);
-    for (const life of this.#lives) life.merge(request);
+    for (const engine of this.#engines) engine.merge(request);
   }
 
   unmerge(key: string): void {
@@ -115,7 +115,7 @@ class Supervisor implements SupervisedEngine {
   }
 
   leaveRoom(share: number): void {
-    for (const life of this.#lives) life.leaveRoom(share);
+    for (const engine of this.#engines) engine.leaveRoom(share);
   }
 
   onMerge(listener: (event: MergeEvent) => void): void {
@@ -143,10 +143,10 @@ class Supervisor implements SupervisedEngine {
     { promptTokens = [], params, timeoutMs = Number.POSITIVE_INFINITY }: Partial<SequenceRequest> = {},
   ): void {
     if (this.#ending !== null) throw new LorikeetError('server_draining');
-    const areGivenUp = this.#lives.every(({ isGivenUp }) => isGivenUp);
+    const areGivenUp = this.#engines.every(({ isGivenUp }) => isGivenUp);
     if (this.info === null || areGivenUp) {
       throw new LorikeetError('engine_unavailable', {
-        message: `The engine is not ready. ${this.#lives[0]!.failure.message}`,
+        message: `The engine is not ready. ${this.#engines[0]!.failure.message}`,
         retryAfterSeconds: areGivenUp ? Math.ceil(this.#options.limits.openDelayMs / 1000) : 5,
       });
     }
@@ -163,7 +163,7 @@ class Supervisor implements SupervisedEngine {
   #expire(id: number): void {
     const progress = this.#book.progress(id);
     if (progress !== null) this.#learn(progress, this.#book.running, false);
-    this.#lifeOf(id)?.send({ type: 'abort', id });
+    this.#engineOf(id)?.send({ type: 'abort', id });
     this.#endAll([id], { code: 'deadline_exceeded', message: errorTable.deadline_exceeded.message });
   }
 
@@ -174,20 +174,20 @@ class Supervisor implements SupervisedEngine {
 
   #abort(id: number): void {
     if (!this.#book.abort(id)) return;
-    const life = this.#lifeOf(id);
-    if (life === null) this.#endAll([id], { code: 'engine_failed', message: 'Aborted.' });
-    else life.send({ type: 'abort', id });
+    const engine = this.#engineOf(id);
+    if (engine === null) this.#endAll([id], { code: 'engine_failed', message: 'Aborted.' });
+    else engine.send({ type: 'abort', id });
   }
 
   // --- which engine takes what ---
 
-  get #takers(): readonly EngineLife[] {
-    return this.#lives.filter(({ isReady }) => isReady);
+  get #takers(): readonly ManagedEngine[] {
+    return this.#engines.filter(({ isReady }) => isReady);
   }
 
-  #lifeOf(id: number): EngineLife | null {
+  #engineOf(id: number): ManagedEngine | null {
     const load = this.#book.engineOf(id);
-    return this.#lives.find((life) => life.load === load) ?? null;
+    return this.#engines.find((engine) => engine.load === load) ?? null;
   }
 
   /** Gives a held sequence to the best engine; where no engine is ready, it stays held. */
@@ -195,20 +195,20 @@ class Supervisor implements SupervisedEngine {
     const takers = this.#takers;
     if (takers.length === 0) return;
     const sequence = this.#book.sequence(id);
-    const life = takers[placeOf(takers.map((one) => this.#candidate(one, sequence)))]!;
-    life.send({ type: 'submit', sequence: this.#book.take(id, life.load, this.#now()) });
+    const engine = takers[placeOf(takers.map((one) => this.#candidate(one, sequence)))]!;
+    engine.send({ type: 'submit', sequence: this.#book.take(id, engine.load, this.#now()) });
   }
 
   #sendHeld(): void {
     for (const id of this.#book.ids('held')) this.#send(id);
   }
 
-  #candidate(life: EngineLife, sequence: SequenceRequest): Candidate {
-    const { load, info, stats, resident } = life;
+  #candidate(engine: ManagedEngine, sequence: SequenceRequest): Candidate {
+    const { load, info, stats, resident } = engine;
     const slots = info!.maxSequences;
     const { pagesUsed, pagesTotal } = stats.adapters;
     return {
-      isHome: this.#isHome(life, sequence),
+      isHome: this.#isHome(engine, sequence),
       starts: load.flows.startsBefore(sequence.share ?? commonShare, slots),
       slots,
       load: load.size / slots,
@@ -218,35 +218,36 @@ class Supervisor implements SupervisedEngine {
     };
   }
 
-  #isHome(life: EngineLife, { adapters, mergeKey: merge }: SequenceRequest): boolean {
-    if (merge !== null && this.#board.isMade(this.#lives.indexOf(life), merge ?? mergeKey(adapters))) return true;
-    return adapters.every(({ files: { digest } }) => life.load.wants(digest) || life.tierOf(digest) !== 'disk');
+  #isHome(engine: ManagedEngine, { adapters, mergeKey: merge }: SequenceRequest): boolean {
+    if (merge !== null && this.#board.isMade(this.#engines.indexOf(engine), merge ?? mergeKey(adapters))) return true;
+    return adapters.every(({ files: { digest } }) => engine.load.wants(digest) || engine.tierOf(digest) !== 'disk');
   }
 
   /** Moves waiting sequences from full engines to free slots: first those whose adapter is there, the oldest first. */
   #balance(): void {
-    if (this.#lives.length === 1 || this.#book.waiting === 0) return;
+    if (this.#engines.length === 1 || this.#book.waiting === 0) return;
     const takers = this.#takers;
-    const open = takers.filter((life) => roomOf(life) > 0);
-    let free = open.reduce((sum, life) => sum + roomOf(life), 0) - this.#book.leaving;
+    const open = takers.filter((engine) => roomOf(engine) > 0);
+    let free = open.reduce((sum, engine) => sum + roomOf(engine), 0) - this.#book.releasing;
     for (const crowded of takers) {
-      const behind = Math.min(free, -roomOf(crowded));
-      if (behind <= 0) continue;
-      const strangersMax = Math.min(free, -roomOf(crowded) - patienceOf(crowded.info!.maxSequences));
+      const backlog = -roomOf(crowded);
+      const most = Math.min(free, backlog);
+      if (most <= 0) continue;
+      const coldMax = Math.min(free, backlog - patienceOf(crowded.info!.maxSequences));
       const isAtHome = (one: SequenceRequest) => open.some((to) => this.#isHome(to, one));
-      const leaving = fewOf(this.#book.waitingIn(crowded.load), isAtHome, behind, strangersMax);
-      for (const { id } of leaving) {
-        this.#book.leave(id);
+      const moving = preferred(this.#book.waitingIn(crowded.load), isAtHome, most, coldMax);
+      for (const { id } of moving) {
+        this.#book.requestRelease(id);
         crowded.send({ type: 'release', id });
       }
-      free -= leaving.length;
+      free -= moving.length;
     }
   }
 
   // --- what engines say ---
 
   #onReady(): void {
-    const known = this.#lives.flatMap(({ info }) => info ?? []);
+    const known = this.#engines.flatMap(({ info }) => info ?? []);
     this.info = joinInfo(known);
     this.#board.changed();
     this.#settle();
@@ -254,7 +255,7 @@ class Supervisor implements SupervisedEngine {
     this.#balance();
   }
 
-  #onStep({ stats }: EngineLife, event: StepEvent): void {
+  #onStep({ stats }: ManagedEngine, event: StepEvent): void {
     const now = this.#now();
     for (const id of event.started) {
       const since = this.#book.start(id, now);
@@ -275,7 +276,7 @@ class Supervisor implements SupervisedEngine {
     this.#tellIfIdle();
   }
 
-  #onDied({ load, failure }: EngineLife): { lost: number; held: number } {
+  #onDied({ load, failure }: ManagedEngine): { lost: number; held: number } {
     this.#board.changed();
     const before = this.#book.size;
     const ended = { code: 'engine_failed', message: failure.message } as const;
@@ -283,21 +284,21 @@ class Supervisor implements SupervisedEngine {
     this.#book.engineDied(load, ended, this.#now());
     const lost = before - this.#book.size;
     this.#sendHeld();
-    if (this.#ending !== null && !this.#lives.some(({ isAlive }) => isAlive)) this.#endAll(this.#book.ids(), ended);
+    if (this.#ending !== null && !this.#engines.some(({ isAlive }) => isAlive)) this.#endAll(this.#book.ids(), ended);
     else this.#tellIfIdle();
     return { lost, held: this.#book.ids('held').length };
   }
 
-  #onGivenUp({ failure }: EngineLife): void {
+  #onGivenUp({ failure }: ManagedEngine): void {
     this.#settle();
-    if (!this.#lives.every(({ isGivenUp }) => isGivenUp)) return;
+    if (!this.#engines.every(({ isGivenUp }) => isGivenUp)) return;
     this.#endAll(this.#book.ids(), { code: 'engine_unavailable', message: failure.message });
   }
 
   /** Settles `ready` once each engine has started or has given up. */
   #settle(): void {
-    if (!this.#lives.every(({ info, isGivenUp }) => info !== null || isGivenUp)) return;
-    const { code, message } = this.#lives[0]!.failure;
+    if (!this.#engines.every(({ info, isGivenUp }) => info !== null || isGivenUp)) return;
+    const { code, message } = this.#engines[0]!.failure;
     if (this.info === null) this.#settleReady.reject(new LorikeetError(code, { message }));
     else this.#settleReady.resolve(this.info);
   }
@@ -311,14 +312,14 @@ class Supervisor implements SupervisedEngine {
 
   async #close(graceMs: number): Promise<void> {
     this.#ending = 'draining';
-    for (const life of this.#lives) life.drain();
+    for (const engine of this.#engines) engine.drain();
     this.#settleReady.reject(new LorikeetError('server_draining'));
-    if (this.#lives.some(({ isAlive }) => isAlive)) await this.#idle(graceMs);
+    if (this.#engines.some(({ isAlive }) => isAlive)) await this.#idle(graceMs);
     this.#endAll(this.#book.ids(), {
       code: 'server_draining',
       message: 'The server shut down before this request was finished.',
     });
-    await Promise.all(this.#lives.map((life) => life.stop()));
+    await Promise.all(this.#engines.map((engine) => engine.stop()));
     this.#ending = 'stopped';
   }
 
@@ -356,24 +357,24 @@ function named(configs: SupervisorOptions['configs']): NamedConfig[] {
   }));
 }
 
-const slotsOf = (lives: readonly EngineLife[]): number =>
-  lives.reduce((sum, { info }) => sum + (info?.maxSequences ?? 0), 0);
+const slotsOf = (engines: readonly ManagedEngine[]): number =>
+  engines.reduce((sum, { info }) => sum + (info?.maxSequences ?? 0), 0);
 
 /**
  * Slots in which a sequence would start at once; a negative number counts the sequences that wait for others to end.
  */
-function roomOf({ info, load, stats }: EngineLife): number {
+function roomOf({ info, load, stats }: ManagedEngine): number {
   const { running, waiting } = load.flows;
   return running > 0 && stats.kvUsage >= full ? -waiting : info!.maxSequences - load.size;
 }
 
-/** Takes up to `most` sequences for which `isBetter` holds, and fills up with others to at most `othersMost`. */
-function fewOf<T>(all: Iterable<T>, isBetter: (one: T) => boolean, most: number, othersMost: number): T[] {
-  const [better, others]: [T[], T[]] = [[], []];
+/** Chooses up to `most` items for which `isPreferred` holds, and fills up with others to at most `othersMost`. */
+function preferred<T>(all: Iterable<T>, isPreferred: (one: T) => boolean, most: number, othersMost: number): T[] {
+  const [chosen, others]: [T[], T[]] = [[], []];
   for (const one of all) {
-    if (better.length === most) break;
-    if (isBetter(one)) better.push(one);
+    if (chosen.length === most) break;
+    if (isPreferred(one)) chosen.push(one);
     else others.push(one);
   }
-  return [...better, ...others.slice(0, Math.max(0, othersMost - better.length))];
+  return [...chosen, ...others.slice(0, Math.max(0, othersMost - chosen.length))];
 }

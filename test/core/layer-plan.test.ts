@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { modelPlan, notOn, usualContext } from '../../src/core/layer-plan.ts';
+import { defaultContext, modelPlan, notOn } from '../../src/core/layer-plan.ts';
 import { tinyModel } from '../helpers/tiny-lowered.ts';
 import { familyModels, type TinyModel, tinyModels } from '../helpers/tiny-models.ts';
 
@@ -22,6 +22,6 @@ test('what devices do not compute is refused by name; the plan is of every layer
 
 test('the context that nobody chose is the one for which longrope computes as for short texts', async () => {
   const { shape } = await tinyModel('phi3');
-  assert.deepEqual([shape.context, usualContext(shape)], [512, 256]);
-  assert.equal(usualContext({ ...shape, ropeScaling: null }), 512);
+  assert.deepEqual([shape.context, defaultContext(shape)], [512, 256]);
+  assert.equal(defaultContext({ ...shape, ropeScaling: null }), 512);
 });

@@ -31,7 +31,7 @@ export function* foreignWeights(
   for (const { offset, bytes, reorder } of ordered) yield reorder(read(offset, bytes));
 }
 
-export const asItIs = (bytes: Uint8Array): Uint8Array => bytes;
+export const identity = (bytes: Uint8Array): Uint8Array => bytes;
 
 /** Transposes a matrix. @param width bytes of an element */
 export function transpose(rows: number, columns: number, width: number): (bytes: Uint8Array) => Uint8Array {

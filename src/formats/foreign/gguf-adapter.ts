@@ -7,7 +7,7 @@ import { moduleName, type PeftModule, tensorName } from '../peft-modules.ts';
 import { invalidAdapter, shorten, unsupportedAdapter } from '../refuse-adapter.ts';
 import type { SafetensorsType } from '../safetensors.ts';
 import { pairedArchitectures, unpairRows } from '../unpair-rows.ts';
-import { asItIs, type ForeignAdapter, type ForeignTensor } from './foreign-adapter.ts';
+import { type ForeignAdapter, type ForeignTensor, identity } from './foreign-adapter.ts';
 
 const linears: Readonly<Record<string, Exclude<PeftModule['module'], 'lm_head'>>> = {
   attn_q: 'q_proj',
@@ -75,7 +75,7 @@ function toTensor(tensor: GgufTensor, module: PeftModule, half: 'a' | 'b', shape
   const isPaired = pairedArchitectures.has(shape.architecture) && half === 'b' && heads !== undefined;
   // Sizes are checked later, with all others; rows can be reordered only where the size is right.
   const isWhole = heads !== undefined && tensor.shape[0] === heads * shape.headDim;
-  const reorder = isPaired && isWhole ? (data: Uint8Array) => unpairRows(data, heads, shape.headDim) : asItIs;
+  const reorder = isPaired && isWhole ? (data: Uint8Array) => unpairRows(data, heads, shape.headDim) : identity;
   return { name, type: type as SafetensorsType, shape: tensor.shape, offset, bytes, reorder };
 }
 

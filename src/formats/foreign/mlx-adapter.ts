@@ -4,7 +4,7 @@ import type { PartName } from '../peft-modules.ts';
 import { parseTensorName } from '../peft-names.ts';
 import { invalidAdapter, unsupportedAdapter } from '../refuse-adapter.ts';
 import { type SafetensorsFile, type SafetensorsTensor, safetensorsBits } from '../safetensors.ts';
-import { asItIs, type ForeignAdapter, type ForeignTensor, transpose } from './foreign-adapter.ts';
+import { type ForeignAdapter, type ForeignTensor, identity, transpose } from './foreign-adapter.ts';
 
 type Config = Readonly<Record<string, unknown>>;
 
@@ -41,7 +41,7 @@ function toTensor({ name, type, shape, offset, bytes }: SafetensorsTensor): Fore
   if (module === undefined) return invalidAdapter(name, 'is no tensor of an adapter of mlx-lm');
   const { part, peft } = parts[suffix!]!;
   const renamed = { name: `base_model.model.${module}.${peft}`, type, offset, bytes };
-  if (part === 'magnitude' || shape.length !== 2) return { ...renamed, shape, reorder: asItIs };
+  if (part === 'magnitude' || shape.length !== 2) return { ...renamed, shape, reorder: identity };
   const [rows, columns] = shape as [number, number];
   return { ...renamed, shape: [columns, rows], reorder: transpose(rows, columns, safetensorsBits[type] / 8) };
 }

@@ -27,7 +27,7 @@ export type EngineOwner = {
 /** The configuration of an engine and a name that no other engine has. */
 export type NamedConfig = { readonly name: string; readonly config: EngineConfig };
 
-export class EngineLife {
+export class ManagedEngine {
   readonly load = new EngineLoad();
   readonly merges = new MergeBook();
   readonly #name: string;
@@ -120,7 +120,7 @@ export class EngineLife {
   unmerge(key: string): void {
     this.merges.delete(key);
     if (this.isReady) this.#process?.send({ type: 'unmerge', key });
-    else this.merges.tell({ key, state: 'unmerged' });
+    else this.merges.record({ key, state: 'unmerged' });
   }
 
   leaveRoom(share: number): void {
@@ -132,7 +132,7 @@ export class EngineLife {
     this.#lastEventAt = this.#now();
     if (event.type === 'ready') this.#onReady(event.info);
     else if (event.type === 'failed') this.#said = { code: event.code, message: event.message };
-    else if (event.type === 'merge') this.merges.tell(event.merge);
+    else if (event.type === 'merge') this.merges.record(event.merge);
     else if (event.type === 'step') {
       this.#tiers.moved(event.moves);
       this.#stats = event.stats;
