@@ -4,7 +4,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join, resolve } from 'node:path';
-import { deviceNames, kindOf, parseDevice } from './core/device.ts';
+import { defaultDeviceKernels, deviceNames, kindOf, parseDevice } from './core/device.ts';
 import { LorikeetError } from './core/errors.ts';
 import { limits } from './core/limits.ts';
 import {
@@ -65,7 +65,7 @@ export const settingTable = {
   ),
   deviceKernels: oneOf(
     'LORIKEET_DEVICE_KERNELS',
-    'own',
+    defaultDeviceKernels,
     ['recorded', 'own', 'runtime'],
     "on cuda: the project's kernels in recorded steps, started one by one, or ONNX Runtime's alone",
   ),

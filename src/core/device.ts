@@ -7,6 +7,14 @@ export type Device =
   /** `index` counts cards from 0, in CUDA's order. */
   | { readonly kind: 'cuda'; readonly index: number };
 
+/**
+ * Kernels on a CUDA card. `runtime`: ONNX Runtime's operators alone. `own`: the project's as well. `recorded`: whole
+ * steps are replayed, too.
+ */
+export type DeviceKernels = 'recorded' | 'own' | 'runtime';
+
+export const defaultDeviceKernels: DeviceKernels = 'own';
+
 /** Reads the name of one device. Throws an Error whose message completes a sentence such as "LORIKEET_DEVICE ...". */
 export function parseDevice(text: string): Device {
   if (text === 'cpu' || text === 'webgpu') return { kind: text };

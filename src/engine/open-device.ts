@@ -1,6 +1,6 @@
 // Opens the configured device, and chooses its float type and its number of adapter pages.
 
-import { type Device, parseDevice } from '../core/device.ts';
+import { type Device, defaultDeviceKernels, parseDevice } from '../core/device.ts';
 import { LorikeetError } from '../core/errors.ts';
 import { limits } from '../core/limits.ts';
 import { pageRanks } from '../core/page-sizes.ts';
@@ -20,7 +20,13 @@ export type OpenDevice = {
 
 /** Throws `invalid_config`, `runtime_unavailable` or `device_unavailable`. */
 export function openDevice(config: EngineConfig): OpenDevice {
-  const { ortLibrary: library, threads, cudaDir = null, devicePrecision, deviceKernels = 'recorded' } = config;
+  const {
+    ortLibrary: library,
+    threads,
+    cudaDir = null,
+    devicePrecision,
+    deviceKernels = defaultDeviceKernels,
+  } = config;
   const device = deviceOf(config.device);
   const inBlocks = config.deviceKv === 'blocks';
   const kernels = { deviceKernels, inBlocks, ...(devicePrecision === 'bfloat16' && { cardReal: devicePrecision }) };

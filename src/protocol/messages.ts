@@ -3,6 +3,7 @@
 
 import type { AppliedAdapter } from '../core/adapter.ts';
 import type { Activations, ModelFiles, ModelShape } from '../core/base-model.ts';
+import type { DeviceKernels } from '../core/device.ts';
 import type { ErrorCode } from '../core/errors.ts';
 import type { Grammar, TokenTable } from '../core/grammar.ts';
 import type { AdapterBits } from '../core/page-sizes.ts';
@@ -36,8 +37,8 @@ export type EngineConfig = {
   readonly device: string;
   /** Float type of a device's computation; null or left out: the device's default. The processor has none. */
   readonly devicePrecision?: 'float32' | 'float16' | 'bfloat16' | null;
-  /** Kernels on a CUDA card; left out: `recorded`. */
-  readonly deviceKernels?: 'recorded' | 'own' | 'runtime';
+  /** Kernels on a CUDA card; left out: `defaultDeviceKernels`. */
+  readonly deviceKernels?: DeviceKernels;
   /** Layout of the KV cache on a CUDA card; `rows` by default. The processor always uses blocks. */
   readonly deviceKv?: 'rows' | 'blocks';
   /** Folder that may contain a build of ONNX Runtime with CUDA. */

@@ -1,7 +1,7 @@
 // Runtime over ONNX Runtime. One environment serves all sessions, and one thread pool all that have none of their own.
 // On a device all commands go through one queue, since its provider is not made for two threads.
 
-import type { Device } from '../core/device.ts';
+import { type Device, type DeviceKernels, defaultDeviceKernels } from '../core/device.ts';
 import { LorikeetError } from '../core/errors.ts';
 import { serially } from '../core/serially.ts';
 import { callAside } from './aside.ts';
@@ -24,11 +24,6 @@ import type { MemoryPlace, Runtime, Tensor } from './session.ts';
 import { createSession } from './sessions.ts';
 import { dataOf, hostTensor } from './tensors.ts';
 
-/**
- * `runtime`: ONNX Runtime's operators alone. `own`: the project's as well. `recorded`: whole steps are replayed, too.
- */
-export type DeviceKernels = 'recorded' | 'own' | 'runtime';
-
 export type OnnxRuntimeOptions = {
   /** Path of libonnxruntime; null takes that of the onnxruntime-node package, or one that has the device. */
   readonly library: string | null;
@@ -44,7 +39,7 @@ export type OnnxRuntimeOptions = {
   readonly variant?: string | null;
   /** Whether sessions on a device must not leave any operator to the processor; the device's own setting by default. */
   readonly strict?: boolean;
-  /** Kernels on a card; `recorded` by default. */
+  /** Kernels on a card; `defaultDeviceKernels` by default. */
   readonly deviceKernels?: DeviceKernels;
   /** Float type of a card's computation, the same for all runtimes of a process; float16 by default. */
   readonly cardReal?: CardReal;
@@ -76,7 +71,7 @@ export function createOnnxRuntime(options: OnnxRuntimeOptions): Runtime {
   const environment = api.call('createEnvWithGlobalThreadPools', warning, 'lorikeet', threading);
   const memoryInfo = api.call('createCpuMemoryInfo', arenaAllocator, defaultMemory);
   const spinningThreads = options.spin && threads > 1 ? threads : null;
-  const kernels = options.deviceKernels ?? 'recorded';
+  const kernels = options.deviceKernels ?? defaultDeviceKernels;
   const onCard = provider === null || kernels === 'runtime' ? null : operatorsOf(provider);
   const operators = nativeOperators(api, options.variant ?? null, onCard);
   const opened = {
