@@ -20,7 +20,7 @@ import type { AppDeps } from '../src/server/deps.ts';
 import { createLogger } from '../src/server/http/logger.ts';
 import { openDatabase } from '../src/storage/database.ts';
 import { mergeTable } from '../src/storage/merge-table.ts';
-import { alone } from '../src/storage/replicas/changes.ts';
+import { unsharedChanges } from '../src/storage/replicas/changes.ts';
 import { noQuotas, openService } from '../src/tenants/service.ts';
 import { openTenancy } from '../src/tenants/tenancy.ts';
 import { byteTokenizer } from '../test/helpers/byte-tokenizer.ts';
@@ -87,7 +87,7 @@ async function startServer(engine: FakeEngine) {
     adminKey: null,
     settings: [],
     storage: { problem: () => null },
-    changes: alone(),
+    changes: unsharedChanges(),
     tracing: null,
     trustedProxies: [],
     hasDocs: true,

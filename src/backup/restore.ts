@@ -18,7 +18,7 @@ export type RestoreOptions = {
 };
 
 /** Entries that a new data dir may have: downloads and weights, which can be made again. */
-const ofNoAccount = ['models', 'weights', 'cuda', 'huggingface', 'server.lock', 'lorikeet.db.lock'];
+const remakeable = ['models', 'weights', 'cuda', 'huggingface', 'server.lock', 'lorikeet.db.lock'];
 
 /** Throws `backup_invalid`, and `invalid_config` where the data dir is in use. */
 export async function restore({ source, dataDir, database }: RestoreOptions): Promise<Manifest> {
@@ -42,7 +42,7 @@ export async function restore({ source, dataDir, database }: RestoreOptions): Pr
 
 async function assertNew(dataDir: string, database: string): Promise<void> {
   await mkdir(dataDir, { recursive: true, mode: 0o700 });
-  const other = (await readdir(dataDir)).find((name) => !ofNoAccount.includes(name));
+  const other = (await readdir(dataDir)).find((name) => !remakeable.includes(name));
   const taken = other !== undefined ? join(dataDir, other) : existsSync(database) ? database : null;
   if (taken === null) return;
   const message = `${taken} is there already. Restore into a new data dir: set LORIKEET_DATA_DIR.`;

@@ -8,7 +8,7 @@ import { isPostgres } from '../storage/database.ts';
 import { closeForGood, openOwnDatabase } from '../storage/identity.ts';
 import { keyTable } from '../storage/key-table.ts';
 import { databaseLocation } from '../storage/location.ts';
-import { alone } from '../storage/replicas/changes.ts';
+import { unsharedChanges } from '../storage/replicas/changes.ts';
 import { besideReplicas } from '../storage/replicas/open-replica.ts';
 import { type AuditLog, auditLog } from '../tenants/audit.ts';
 import { type CreatedKey, type KeyRecord, type KeyStore, keyStore } from '../tenants/keys.ts';
@@ -46,7 +46,7 @@ export const keysCommand: Command = {
     const location = databaseLocation(config.dataDir, config.databaseUrl);
     const database = await openOwnDatabase(config.dataDir, location, { newId: randomUUID, now: systemClock.now });
     try {
-      const changes = isPostgres(database) ? besideReplicas(database, systemClock, systemTimers) : alone();
+      const changes = isPostgres(database) ? besideReplicas(database, systemClock, systemTimers) : unsharedChanges();
       const keys = keyStore(keyTable(database), systemClock, changes);
       const code = await run({ keys, audit: auditLog(auditTable(database), systemClock) }, invocation, prefix);
       if (await keys.any()) closeForGood(config.dataDir);

@@ -25,3 +25,7 @@ export const systemTimers: Timers = {
     return () => clearTimeout(timer);
   },
 };
+
+/** Resolves after `ms` milliseconds. */
+export const sleep = (timers: Timers, ms: number): Promise<void> =>
+  new Promise((resolve) => timers.after(ms, () => resolve()));

@@ -82,7 +82,7 @@ function sizeOf(choices: HyperparameterChoices, { rows }: TrainingData): Size {
 type Names = Readonly<Partial<Record<keyof HyperparameterChoices, string>>>;
 
 /** Choices that exclude each other, with callers' names for them. */
-const exclusive: readonly Names[] = [
+const exclusivePairs: readonly Names[] = [
   { epochs: 'n_epochs', maxSteps: 'max_steps' },
   { batchRows: 'batch_size', batchTokens: 'batch_tokens' },
   { learningRate: 'learning_rate', learningRateMultiplier: 'learning_rate_multiplier' },
@@ -90,7 +90,7 @@ const exclusive: readonly Names[] = [
 
 function refusePairs(choices: HyperparameterChoices): void {
   const isChosen = (name: string) => (choices[name as keyof HyperparameterChoices] ?? null) !== null;
-  for (const pair of exclusive) {
+  for (const pair of exclusivePairs) {
     const chosen = Object.entries(pair).filter(([name]) => isChosen(name));
     const [first, second] = chosen.map(([, written]) => written);
     if (first === undefined || second === undefined) continue;

@@ -10,7 +10,7 @@ import { fileFolder } from '../storage/file-folder.ts';
 import { fileTable } from '../storage/file-table.ts';
 import { jobEventTable } from '../storage/job-event-table.ts';
 import { jobTable } from '../storage/job-table.ts';
-import { alone } from '../storage/replicas/changes.ts';
+import { unsharedChanges } from '../storage/replicas/changes.ts';
 import { sharedWork } from '../storage/shared-work.ts';
 import { orStorageFull } from '../storage/storage-full.ts';
 import type { AnswerLine, Batches } from './batches/batches.ts';
@@ -97,7 +97,7 @@ function openParts(options: JobOptions, stop: AbortSignal) {
   let wake = () => {};
   const parts: JobParts = {
     ...{ options, clock, newId, jobs, eventTable, stop, batches: batchTable(database) },
-    changes: options.changes ?? alone(),
+    changes: options.changes ?? unsharedChanges(),
     work: shared === null ? null : sharedWork(shared, files),
     files: fileTable(database),
     folder: fileFolder(join(options.folder, 'files'), files, newId, shared),

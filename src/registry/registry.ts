@@ -9,7 +9,7 @@ import { adapterDigest } from '../formats/adapter-digest.ts';
 import { type BlobFolder, blobFolder } from '../storage/blob-folder.ts';
 import { below } from '../storage/object-store.ts';
 import { quarantine } from '../storage/quarantine.ts';
-import { alone } from '../storage/replicas/changes.ts';
+import { unsharedChanges } from '../storage/replicas/changes.ts';
 import { type CacheRules, sharedBlobs } from '../storage/shared-blobs.ts';
 import { orStorageFull } from '../storage/storage-full.ts';
 import { uploadFolder } from '../storage/upload-folder.ts';
@@ -105,11 +105,11 @@ async function openParts(options: RegistryOptions, stop: AbortSignal): Promise<P
     uploads: uploadFolder(folder, files),
     quarantine: aside,
     contents: read,
-    changes: options.changes ?? alone(),
+    changes: options.changes ?? unsharedChanges(),
     beginUpload: sharedPlaces(limits.uploads, () => new LorikeetError('too_many_uploads')),
   };
   followOthers(parts);
-  if (blobs.isShared && !blobs.isCache()) {
+  if (blobs.isShared && !blobs.isAllInStore()) {
     await clearFolder(parts, stop);
     await blobs.adopt(known.adapters.known);
   }

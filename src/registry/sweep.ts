@@ -45,9 +45,9 @@ export async function clearFolder(parts: Parts, stop: AbortSignal): Promise<void
       for (const digest of unknown) {
         if (arrived.has(digest) || !(await blobs.isThere(digest))) continue;
         contents.forget(digest);
-        if (blobs.isCache()) await blobs.forget(digest);
+        if (blobs.isAllInStore()) await blobs.forget(digest);
         else await quarantine.take(blobs.pathOf(digest), hexOf(digest));
-        if (!blobs.isCache()) setAside.push(digest);
+        if (!blobs.isAllInStore()) setAside.push(digest);
       }
     });
   }

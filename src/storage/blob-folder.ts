@@ -22,11 +22,11 @@ export type BlobContent = { readonly config: Received; readonly weights: Receive
 export type BlobFolder = ReturnType<typeof blobFolder>;
 
 /** The sharing operations of a folder that no other server shares: they do nothing. shared-blobs.ts replaces them. */
-const alone = {
+const unshared = {
   /** Whether the folder is a cache of a store that other servers use too. */
   isShared: false as boolean,
   /** Whether the store has everything in this folder. Known after `open`. */
-  isCache: () => false,
+  isAllInStore: () => false,
   /** Puts a staged folder into the store. Called long before `place`, since an upload takes long. */
   share: async (_staged: string, _digest: string, _content: BlobContent, _replaces: boolean): Promise<void> => {},
   /** Puts the blobs among those that `known` names into the store, unless an earlier start has done so. */
@@ -66,7 +66,7 @@ export function blobFolder(root: string, files: Files, newId: () => string) {
     root,
     filesOf,
     pathOf,
-    ...alone,
+    ...unshared,
     isThere: async (digest: string): Promise<boolean> => (await files.stat(pathOf(digest))) !== null,
     open,
     /** Makes a new folder for the two files of a blob, and returns its path. */

@@ -9,7 +9,7 @@ import { openOwnDatabase } from './identity.ts';
 import { databaseLocation, isPostgresUrl } from './location.ts';
 import type { ObjectStore } from './object-store.ts';
 import { lockServer } from './postgres/server-lock.ts';
-import { alone, type Changes } from './replicas/changes.ts';
+import { type Changes, unsharedChanges } from './replicas/changes.ts';
 import { type OpenReplica, openReplica } from './replicas/open-replica.ts';
 
 export type StorageSettings = {
@@ -75,7 +75,7 @@ export async function openStorage(
   }
   const store = blobUrl === null ? null : await openStore(blobUrl);
   open.defer(() => store?.close());
-  return { database, store, changes: replica ?? alone() };
+  return { database, store, changes: replica ?? unsharedChanges() };
 }
 
 /** Opens a store. The client is loaded only where a URL asks for it. */

@@ -35,7 +35,7 @@ export function sharedBlobs(local: BlobFolder, store: ObjectStore, files: Files,
   const inTurn = seriallyByKey();
   /** A file with the name of the store that has all that lies in the folder. */
   const marker = join(local.root, 'shared-in');
-  let isCache = false;
+  let isAllInStore = false;
 
   const forget = async (digest: string): Promise<void> => {
     budget.forget(digest);
@@ -60,19 +60,19 @@ export function sharedBlobs(local: BlobFolder, store: ObjectStore, files: Files,
   return {
     ...local,
     isShared: true,
-    isCache: () => isCache,
+    isAllInStore: () => isAllInStore,
     async open() {
       await local.open();
-      isCache = (await readText(files, marker)) === store.name;
+      isAllInStore = (await readText(files, marker)) === store.name;
       for (const digest of await local.digests()) budget.know(digest, (await local.weightsBytes(digest)) ?? 0);
     },
     async adopt(known) {
-      if (isCache) return;
+      if (isAllInStore) return;
       for (const page of pagesOf(budget.digests())) {
         for (const digest of await known(page)) await transfer.adopt(digest);
       }
       await writeText(files, marker, store.name);
-      isCache = true;
+      isAllInStore = true;
     },
     share: transfer.put,
     use: budget.use,

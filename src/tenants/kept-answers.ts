@@ -5,7 +5,7 @@ import type { Clock } from '../core/clock.ts';
 import { LorikeetError } from '../core/errors.ts';
 import type { Database } from '../storage/database.ts';
 import { type KeptAnswerTable, keptAnswerTable } from '../storage/kept-answer-table.ts';
-import { alone, type Changes } from '../storage/replicas/changes.ts';
+import { type Changes, unsharedChanges } from '../storage/replicas/changes.ts';
 
 export type KeptAnswer = {
   readonly status: number;
@@ -28,7 +28,7 @@ const keptMs = 24 * 60 * 60 * 1000;
 export async function openKeptAnswers(
   database: Database,
   clock: Clock,
-  changes: Changes = alone(),
+  changes: Changes = unsharedChanges(),
 ): Promise<KeptAnswers> {
   const table: KeptAnswerTable = keptAnswerTable(database);
   const { id: owner } = changes;

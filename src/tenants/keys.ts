@@ -2,11 +2,10 @@
 // which is configuration. Verifying reads memory, or sometimes a row; it never writes.
 
 import { LRUCache } from 'lru-cache';
-import { type Clock, systemTimers } from '../core/clock.ts';
+import { type Clock, sleep, systemTimers } from '../core/clock.ts';
 import { LorikeetError } from '../core/errors.ts';
 import type { KeyPage, KeyTable, KeyUse } from '../storage/key-table.ts';
-import { alone, type Changes } from '../storage/replicas/changes.ts';
-import { after } from '../storage/replicas/wait-for-others.ts';
+import { type Changes, unsharedChanges } from '../storage/replicas/changes.ts';
 import type { KeyRow } from '../storage/tables.ts';
 import { formatKey, generateKey, hashSecret, parseKey, secretMatches } from './key-format.ts';
 import { type Quota, readQuota } from './quota.ts';
@@ -85,7 +84,7 @@ const noHash = Buffer.alloc(32);
 
 type Remembered = { readonly row: KeyRow; readonly readAt: number };
 
-export function keyStore(table: KeyTable, clock: Clock, changes: Changes = alone()): KeyStore {
+export function keyStore(table: KeyTable, clock: Clock, changes: Changes = unsharedChanges()): KeyStore {
   const memory = keyMemory(table, clock, changes);
   const anyKey = rememberedAnswer(table.any, clock);
   return {
@@ -262,7 +261,7 @@ function assertAhead(expiresAt: number | null | undefined, now: number): void {
 /** Rejects after a second, so that nobody waits for a silent database. */
 async function soon<T>(found: Promise<T>): Promise<T> {
   found.catch(() => {});
-  const tooLong = after(systemTimers, answerMsMax).then(() => {
+  const tooLong = sleep(systemTimers, answerMsMax).then(() => {
     throw new LorikeetError('storage_unavailable');
   });
   tooLong.catch(() => {});

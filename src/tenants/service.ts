@@ -6,7 +6,7 @@ import type { Keeper, KeptField, QuotaCheck } from '../core/quota-check.ts';
 import type { Share } from '../core/share.ts';
 import type { Database } from '../storage/database.ts';
 import { rateTable } from '../storage/rate-table.ts';
-import { alone, type Changes } from '../storage/replicas/changes.ts';
+import { type Changes, unsharedChanges } from '../storage/replicas/changes.ts';
 import { usageTable } from '../storage/usage-table.ts';
 import { ownAllowances } from './allowances.ts';
 import { assertKept, type Caller, ceilings, type QuotaSource } from './ceilings.ts';
@@ -47,7 +47,7 @@ export const noQuotas: QuotaSource = { tenant: () => null, key: () => null };
 const backgroundPriority = 0.05;
 
 export async function openService(options: ServiceOptions): Promise<Service> {
-  const { database, defaults, source, changes = alone(), ...around } = options;
+  const { database, defaults, source, changes = unsharedChanges(), ...around } = options;
   const quotas = ceilings(defaults, source);
   const parts = { table: rateTable(database), ...around };
   const allowances = changes.isShared ? sharedAllowances({ ...parts, owner: changes.id }) : await ownAllowances(parts);

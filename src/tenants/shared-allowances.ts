@@ -2,9 +2,8 @@
 // part is used up, and told once a second what was used. An unused part is given back. While the database is away each
 // server uses its share of the quota.
 
-import type { Clock, Timers } from '../core/clock.ts';
+import { type Clock, sleep, type Timers } from '../core/clock.ts';
 import { repeatedly } from '../core/repeatedly.ts';
-import { after } from '../storage/replicas/wait-for-others.ts';
 import type { Allowance, Allowances, AllowancesOptions } from './allowances.ts';
 import { minuteMs } from './buckets.ts';
 import { type LeaseAsk, settleLease } from './lease-of-quota.ts';
@@ -80,7 +79,7 @@ class SharedAllowances implements Allowances {
     const settled = this.#settleNext().then(() => {
       isAnswered = true;
     });
-    const tooLong = after(this.#timers, waitMsMax).then(() => {
+    const tooLong = sleep(this.#timers, waitMsMax).then(() => {
       if (!isAnswered) this.#away(new Error('The database gives no answer.'));
     });
     return Promise.race([settled, tooLong]);

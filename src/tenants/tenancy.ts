@@ -4,7 +4,7 @@ import type { Clock } from '../core/clock.ts';
 import { auditTable } from '../storage/audit-table.ts';
 import type { Database } from '../storage/database.ts';
 import { keyTable } from '../storage/key-table.ts';
-import { alone, type Changes } from '../storage/replicas/changes.ts';
+import { type Changes, unsharedChanges } from '../storage/replicas/changes.ts';
 import { tenantTable } from '../storage/tenant-table.ts';
 import { type AuditLog, auditLog } from './audit.ts';
 import { type KeptAnswers, openKeptAnswers } from './kept-answers.ts';
@@ -18,7 +18,11 @@ export type Tenancy = {
   readonly keptAnswers: KeptAnswers;
 };
 
-export async function openTenancy(database: Database, clock: Clock, changes: Changes = alone()): Promise<Tenancy> {
+export async function openTenancy(
+  database: Database,
+  clock: Clock,
+  changes: Changes = unsharedChanges(),
+): Promise<Tenancy> {
   const table = keyTable(database);
   return {
     keys: keyStore(table, clock, changes),

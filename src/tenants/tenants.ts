@@ -5,7 +5,7 @@ import type { Clock } from '../core/clock.ts';
 import { LorikeetError } from '../core/errors.ts';
 import { serially } from '../core/serially.ts';
 import type { KeyTable } from '../storage/key-table.ts';
-import { alone, type Changes } from '../storage/replicas/changes.ts';
+import { type Changes, unsharedChanges } from '../storage/replicas/changes.ts';
 import type { TenantRow } from '../storage/tables.ts';
 import type { TenantTable } from '../storage/tenant-table.ts';
 import { type Quota, readQuota } from './quota.ts';
@@ -36,7 +36,7 @@ export async function openTenants(
   table: TenantTable,
   keys: KeyTable,
   clock: Clock,
-  changes: Changes = alone(),
+  changes: Changes = unsharedChanges(),
 ): Promise<TenantStore> {
   const decided = new Map<string, Tenant>();
   const inTurn = serially();

@@ -17,7 +17,7 @@ import { createLogger } from '../../src/server/http/logger.ts';
 import { mergeProbes } from '../../src/server/merges/merge-probes.ts';
 import type { Database } from '../../src/storage/database.ts';
 import { mergeTable } from '../../src/storage/merge-table.ts';
-import { alone } from '../../src/storage/replicas/changes.ts';
+import { unsharedChanges } from '../../src/storage/replicas/changes.ts';
 import type { QuotaSource } from '../../src/tenants/ceilings.ts';
 import type { Quota } from '../../src/tenants/quota.ts';
 import { noQuotas, openService, type Service } from '../../src/tenants/service.ts';
@@ -114,7 +114,7 @@ export async function testApp(t: TestContext, options: TestAppOptions = {}): Pro
     adminKey: null,
     settings: [{ env: 'LORIKEET_PORT', shown: '0', origin: 'flag' }],
     storage: { problem: () => null },
-    changes: alone(),
+    changes: unsharedChanges(),
     tracing: null,
     trustedProxies: [],
     hasDocs: true,

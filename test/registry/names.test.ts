@@ -7,7 +7,7 @@ import { LorikeetError } from '../../src/core/errors.ts';
 import { limits } from '../../src/core/limits.ts';
 import type { AdapterRegistry } from '../../src/registry/adapter-registry.ts';
 import type { RegistryOptions } from '../../src/registry/options.ts';
-import { alone } from '../../src/storage/replicas/changes.ts';
+import { unsharedChanges } from '../../src/storage/replicas/changes.ts';
 import { temporaryFolder } from '../helpers/temporary-folder.ts';
 import { newDatabase } from '../helpers/test-database.ts';
 import { testRegistry, upload } from '../helpers/test-registry.ts';
@@ -100,7 +100,7 @@ test('what was read before a change and arrives after it is not believed', async
 
 test('nor is the earlier of two readings that began beside each other', async (t) => {
   // This server has no lease, so it reads a missing version from the database once more.
-  const changes = { ...alone(), staleMs: 1000 };
+  const changes = { ...unsharedChanges(), staleMs: 1000 };
   const { watch, registry } = await watched(t, { changes });
   for (const seed of [1, 2]) await upload(registry, 'a', seed);
   await point(registry, 'a', 1);
@@ -135,7 +135,7 @@ test('after a failure of the database the name is read again', async (t) => {
 
 test('what is known is served while the database is away, whatever cannot be written or found meanwhile', async (t) => {
   // This server has no lease.
-  const changes = { ...alone(), staleMs: 1000 };
+  const changes = { ...unsharedChanges(), staleMs: 1000 };
   const { watch, registry } = await watched(t, { limits, changes });
   for (const [i, name] of ['a', 'b', 'c'].entries()) await upload(registry, name, i);
   for (const name of ['a', 'b']) (await registry.lease('default', name)).release();

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { examples } from '../../src/server/schemas/examples.ts';
-import { alone } from '../../src/storage/replicas/changes.ts';
+import { unsharedChanges } from '../../src/storage/replicas/changes.ts';
 import { testApp } from '../helpers/app.ts';
 
 test('live always, ready while the engine is and nobody drains', async (t) => {
@@ -279,7 +279,7 @@ test('settings are told with their origin, to whoever may administer', async (t)
 });
 
 test('a server says who shares its database, and how old what it knows may be', async (t) => {
-  const changes = alone('one');
+  const changes = unsharedChanges('one');
   const { app } = await testApp(t, { deps: { changes } });
   const fresh = await app.inject('/v1/admin/replicas');
   assert.equal(fresh.headers['x-lorikeet-stale-seconds'], undefined);

@@ -18,9 +18,19 @@ const codes: Readonly<Record<string, ErrorCode>> = {
   XX: 'database_invalid',
 };
 
-/** Error codes of the socket. */
-const ways = ['ECONNREFUSED', 'ECONNRESET', 'EPIPE', 'ETIMEDOUT', 'ENOTFOUND', 'EAI_AGAIN', 'EHOSTUNREACH', 'ENOENT'];
-const sayings = /^(Connection terminated|Query read timeout|timeout exceeded when trying to connect|Client has )/;
+/** Error codes of a socket that has lost its server. */
+const lostCodes = [
+  'ECONNREFUSED',
+  'ECONNRESET',
+  'EPIPE',
+  'ETIMEDOUT',
+  'ENOTFOUND',
+  'EAI_AGAIN',
+  'EHOSTUNREACH',
+  'ENOENT',
+];
+/** Messages of the client where the error has no code. */
+const lostMessages = /^(Connection terminated|Query read timeout|timeout exceeded when trying to connect|Client has )/;
 
 /** null where the statement itself is at fault. */
 export function postgresError(error: unknown): LorikeetError | null {
@@ -28,7 +38,7 @@ export function postgresError(error: unknown): LorikeetError | null {
   const { code = '', message = '' } = (error ?? {}) as { code?: string; message?: string };
   const known = codes[code] ?? codes[code.slice(0, 3)] ?? codes[code.slice(0, 2)];
   if (known !== undefined) return new LorikeetError(known, { cause: error });
-  const isLost = ways.includes(code) || sayings.test(message);
+  const isLost = lostCodes.includes(code) || lostMessages.test(message);
   return isLost ? new LorikeetError('storage_unavailable', { cause: error }) : null;
 }
 

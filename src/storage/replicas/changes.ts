@@ -75,7 +75,7 @@ export type Replica = {
 };
 
 /** The feed of a server that has its database alone. */
-export function alone(id = 'alone'): Changes {
+export function unsharedChanges(id = 'alone'): Changes {
   let status: () => Readonly<Record<string, unknown>> = () => ({});
   return {
     id,

@@ -4,13 +4,13 @@
 // It renews the lease first and reads the feed after that. So a change that commits after the read finds this server's
 // lease in the table and waits for it; an earlier change was read.
 
-import type { Clock, Timers } from '../../core/clock.ts';
+import { type Clock, sleep, type Timers } from '../../core/clock.ts';
 import { LorikeetError } from '../../core/errors.ts';
 import type { Database } from '../database.ts';
 import { changeOf, changeTable } from './change-table.ts';
-import { alone, type ChangeListener, type Changes, type Replica } from './changes.ts';
+import { type ChangeListener, type Changes, type Replica, unsharedChanges } from './changes.ts';
 import { replicaTable } from './replica-table.ts';
-import { after, drainedByOthers, seenByOthers, type WaitParts } from './wait-for-others.ts';
+import { drainedByOthers, seenByOthers, type WaitParts } from './wait-for-others.ts';
 
 export type OpenReplica = Changes & {
   /** Reads the feed soon: something may have changed. */
@@ -55,7 +55,7 @@ export async function openReplica(options: ReplicaOptions): Promise<OpenReplica>
 /** The feed for a program beside the servers that changes rows and caches none. */
 export function besideReplicas(database: Database, clock: Clock, timers: Timers): Changes {
   const parts = { id: '', table: replicaTable(database), leaseMs: defaultLeaseMs, clock, timers };
-  return { ...alone('command line'), isShared: true, everywhere: (seq) => seenByOthers(parts, seq) };
+  return { ...unsharedChanges('command line'), isShared: true, everywhere: (seq) => seenByOthers(parts, seq) };
 }
 
 class Replicating implements OpenReplica {
@@ -114,7 +114,7 @@ class Replicating implements OpenReplica {
 
   async refresh(): Promise<void> {
     if (this.staleMs === 0 || this.#isClosed) return;
-    await Promise.race([this.#beat(), after(this.#options.timers, refreshMsMax)]);
+    await Promise.race([this.#beat(), sleep(this.#options.timers, refreshMsMax)]);
   }
 
   listen(listener: ChangeListener): void {

@@ -1,7 +1,7 @@
 // Waits until other servers have seen a change, or no longer use what it deletes. It asks the database, since no server
 // knows the others' addresses.
 
-import type { Clock, Timers } from '../../core/clock.ts';
+import { type Clock, sleep, type Timers } from '../../core/clock.ts';
 import type { ReplicaTable } from './replica-table.ts';
 
 export type WaitParts = {
@@ -27,8 +27,8 @@ export async function seenByOthers({ id, table, leaseMs, clock, timers }: WaitPa
     const rest = until - clock.monotonic();
     if (rest <= 0) return;
     const behind = table.behind(id, 'seen', seq).catch(() => 1);
-    if ((await Promise.race([behind, after(timers, rest).then(() => 0)])) === 0) return;
-    await after(timers, pause);
+    if ((await Promise.race([behind, sleep(timers, rest).then(() => 0)])) === 0) return;
+    await sleep(timers, pause);
   }
 }
 
@@ -41,9 +41,6 @@ export async function drainedByOthers(
   for (let pause = firstPauseMs; ; pause = Math.min(2 * pause, drainedPauseMs)) {
     const behind = table.behind(id, 'drained', seq).catch(() => 1);
     if ((await Promise.race([behind, stopped])) === 0) return;
-    await Promise.race([after(timers, pause), stopped]);
+    await Promise.race([sleep(timers, pause), stopped]);
   }
 }
-
-export const after = (timers: Timers, ms: number): Promise<void> =>
-  new Promise((resolve) => timers.after(ms, () => resolve()));

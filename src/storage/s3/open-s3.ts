@@ -87,7 +87,7 @@ export async function openS3(url: string): Promise<ObjectStore> {
     get: (name) =>
       persistently(async () => {
         const found = await orMissing(client.send(new s3.GetObjectCommand(at(name))));
-        return found === null ? null : wayOf(found.Body as unknown as AsyncIterable<Uint8Array>);
+        return found === null ? null : bodyOf(found.Body as unknown as AsyncIterable<Uint8Array>);
       }),
     bytes: (name) =>
       persistently(async () => {
@@ -111,7 +111,7 @@ export async function openS3(url: string): Promise<ObjectStore> {
 }
 
 /** Passes the body on; an error on the way becomes `storage_unavailable`, since the content is not at fault. */
-async function* wayOf(body: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+async function* bodyOf(body: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
   try {
     yield* body;
   } catch (error) {
