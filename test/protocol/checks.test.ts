@@ -2,8 +2,11 @@
 // refused.
 
 import assert from 'node:assert/strict';
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import test from 'node:test';
 import type { ModelShape } from '../../src/core/base-model.ts';
+import { configShape } from '../../src/models/config-shape.ts';
 import { readEngineEvent } from '../../src/protocol/checks/engine-events.ts';
 import { readOfflineEvent } from '../../src/protocol/checks/offline-events.ts';
 import { readTrainerEvent } from '../../src/protocol/checks/trainer-events.ts';
@@ -157,5 +160,15 @@ for (const [what, read, messages] of [
     ]) {
       assert.equal(read(other), null);
     }
+  });
+}
+
+const families = join(import.meta.dirname, '../fixtures/families');
+for (const family of readdirSync(families)) {
+  test(`the shape of ${family} is a shape`, () => {
+    const config = JSON.parse(readFileSync(join(families, family, 'config.json'), 'utf8')) as Record<string, unknown>;
+    const [ready] = engine as [Extract<EngineEvent, { type: 'ready' }>];
+    const message = { ...ready, info: { ...ready.info, shape: configShape(config, true) } };
+    assert.equal(readEngineEvent(message), message);
   });
 }
