@@ -3,7 +3,7 @@
 //
 //     node bench/train.ts --train rows.jsonl --out folder [--validation rows.jsonl --validation-rows 64] [--steps 150]
 //         [--batch 8] [--rate 2e-3] [--warmup 10] [--r 4] [--alpha 8] [--targets q_proj,v_proj] [--threads 2]
-//         [--max-tokens 256] [--eval-steps 50] [--recompute] [--device cpu] [--json]
+//         [--max-tokens 256] [--eval-steps 50] [--recompute] [--device cpu] [--precision float32] [--json]
 //
 // Ctrl-C pauses; another run with the same folder resumes.
 
@@ -31,6 +31,7 @@ const { values: flags } = parseArgs({
     targets: { type: 'string', default: 'q_proj,v_proj' },
     threads: { type: 'string' },
     device: { type: 'string' },
+    precision: { type: 'string' },
     'max-tokens': { type: 'string', default: '256' },
     'eval-steps': { type: 'string', default: '50' },
     recompute: { type: 'boolean', default: false },
@@ -40,7 +41,10 @@ const { values: flags } = parseArgs({
 if (flags.train === undefined || flags.out === undefined)
   throw new Error('--train <rows> and --out <folder> are needed');
 
-const { config } = loadConfig(flags.device === undefined ? {} : { 'training-device': flags.device });
+const { config } = loadConfig({
+  ...(flags.device && { 'training-device': flags.device }),
+  ...(flags.precision && { 'training-precision': flags.precision }),
+});
 const { validation } = flags;
 const job = headlessJob({
   config,

@@ -3,9 +3,11 @@
 //
 //     npm run bench:training -- --python path/to/python [--threads 2] [--rounds 3] [--lines 4] [--tokens 128]
 //         [--targets 32] [--only r=4] [--rows rows.jsonl --steps 3] [--device cpu] [--model random:1b]
+//         [--precision float32,bfloat16]
 //
 // With --device both sides run there, except a job on rows, which only Lorikeet runs there. PEFT has no WebGPU, and not
-// the random weights (of LORIKEET_WEIGHT_BITS, 32 by default).
+// the random weights (of LORIKEET_WEIGHT_BITS, 32 by default). Several precisions are measured one after the other; in
+// bfloat16 PEFT computes under torch's autocast.
 //
 // The Python needs torch, transformers, peft and gguf; without --python only Lorikeet runs. --only takes the adapters
 // whose names begin so, without recomputation. --rows adds the first steps of a job on that file, 8 rows a step.
@@ -16,7 +18,9 @@ import os from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { loadConfig } from '../src/config.ts';
+import { assertPrecision } from '../src/config-checks.ts';
 import { systemClock } from '../src/core/clock.ts';
+import type { TrainingPrecision } from '../src/core/training-precision.ts';
 import { modelSources } from '../src/main/model.ts';
 import { resolveModel } from '../src/models/resolve.ts';
 import { mallocEnvironment } from '../src/runtime/malloc.ts';
@@ -29,6 +33,7 @@ const { values: flags } = parseArgs({
   options: {
     python: { type: 'string' },
     device: { type: 'string' },
+    precision: { type: 'string' },
     model: { type: 'string' },
     threads: { type: 'string', default: String(os.availableParallelism()) },
     rounds: { type: 'string', default: '3' },
@@ -42,6 +47,8 @@ const { values: flags } = parseArgs({
 });
 const { config } = loadConfig(flags.device === undefined ? {} : { 'training-device': flags.device });
 const { trainingDevice: device } = config;
+const precisions = (flags.precision ?? config.trainingPrecision).split(',') as TrainingPrecision[];
+for (const precision of precisions) assertPrecision(device, precision);
 const model = flags.model ?? config.model;
 const gguf = model.startsWith('random:') ? null : (await resolveModel(model, modelSources(config))).weights[0]!;
 const python = gguf === null || device === 'webgpu' ? undefined : flags.python;
@@ -50,40 +57,14 @@ const folder = join(import.meta.dirname, 'training');
 type Side = JobSample;
 type Row = {
   readonly adapter: string;
+  readonly precision: TrainingPrecision;
   readonly recompute: boolean;
   readonly lorikeet: Side;
   readonly peft: Side | null;
 };
 
 const rows: Row[] = [];
-for (const [adapter, pairs] of Object.entries(adapters)) {
-  if (!adapter.startsWith(flags.only)) continue;
-  for (const recompute of flags.only === '' ? [false, true] : [false]) {
-    const one: TrainingCase = {
-      ...pairs,
-      ...{ model, device },
-      threads: Number(flags.threads),
-      lines: Number(flags.lines),
-      tokens: Number(flags.tokens),
-      targets: Number(flags.targets),
-      recompute,
-      steps: 3,
-    };
-    const sides = inTurns(
-      () => measureOurs(one),
-      (python) => measurePeft(python, one),
-    );
-    report({ adapter, recompute, ...sides });
-  }
-}
-if (flags.rows !== undefined && gguf !== null) {
-  const one: JobCase = {
-    ...{ model, device, gguf, rows: flags.rows },
-    ...{ steps: Number(flags.steps), threads: Number(flags.threads) },
-  };
-  const sides = inTurns(() => trainOurs(one), device === 'cpu' ? (python) => trainPeft(python, one) : null);
-  report({ adapter: 'r=4 q,v, a job on rows', recompute: false, ...sides });
-}
+for (const precision of precisions) measure(precision);
 const said = { ...flags, python: undefined, rows: undefined };
 const result = { machine: describeMachine(), model, device, loadAverage: os.loadavg(), flags: said, rows };
 const results = join(import.meta.dirname, 'results');
@@ -91,6 +72,37 @@ mkdirSync(results, { recursive: true });
 const day = new Date(systemClock.now()).toISOString().slice(0, 10);
 const place = device === 'cpu' ? '' : `-${device.replace(':', '-')}`;
 writeFileSync(join(results, `${day}-training${place}.json`), `${JSON.stringify(result, null, 2)}\n`);
+
+function measure(precision: TrainingPrecision): void {
+  for (const [adapter, pairs] of Object.entries(adapters)) {
+    if (!adapter.startsWith(flags.only)) continue;
+    for (const recompute of flags.only === '' ? [false, true] : [false]) {
+      const one: TrainingCase = {
+        ...pairs,
+        ...{ model, device, precision },
+        threads: Number(flags.threads),
+        lines: Number(flags.lines),
+        tokens: Number(flags.tokens),
+        targets: Number(flags.targets),
+        recompute,
+        steps: 3,
+      };
+      const sides = inTurns(
+        () => measureOurs(one),
+        (python) => measurePeft(python, one),
+      );
+      report({ adapter, precision, recompute, ...sides });
+    }
+  }
+  if (flags.rows !== undefined && gguf !== null) {
+    const one: JobCase = {
+      ...{ model, device, precision, gguf, rows: flags.rows },
+      ...{ steps: Number(flags.steps), threads: Number(flags.threads) },
+    };
+    const sides = inTurns(() => trainOurs(one), device === 'cpu' ? (python) => trainPeft(python, one) : null);
+    report({ adapter: 'r=4 q,v, a job on rows', precision, recompute: false, ...sides });
+  }
+}
 
 function report(row: Row): void {
   rows.push(row);
@@ -129,7 +141,7 @@ function sideOf(samples: readonly JobSample[]): Side {
   };
 }
 
-function lineOf({ adapter, recompute, lorikeet, peft }: Row): string {
+function lineOf({ adapter, precision, recompute, lorikeet, peft }: Row): string {
   const side = (name: string, { tokensPerSecond, cpuSecondsPerStep, peakRssBytes }: Side) =>
     `${name} ${tokensPerSecond.toFixed(0)} tokens/s, ${cpuSecondsPerStep.toFixed(2)} CPU s a step, ` +
     `${(peakRssBytes / 2 ** 20).toFixed(0)} MiB`;
@@ -138,5 +150,5 @@ function lineOf({ adapter, recompute, lorikeet, peft }: Row): string {
     `ratio ${(lorikeet.tokensPerSecond / peft.tokensPerSecond).toFixed(2)}, ` +
       `memory ${(lorikeet.peakRssBytes / peft.peakRssBytes).toFixed(2)}`;
   const parts = [side('lorikeet', lorikeet), ...(peft ? [side('PEFT', peft), ratios!] : [])];
-  return `${adapter}${recompute ? ', recompute' : ''}: ${parts.join('; ')}`;
+  return `${adapter}, ${precision}${recompute ? ', recompute' : ''}: ${parts.join('; ')}`;
 }

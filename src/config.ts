@@ -4,9 +4,11 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join, resolve } from 'node:path';
+import { assertGap, assertPrecision } from './config-checks.ts';
 import { defaultDeviceKernels, deviceNames, kindOf, parseDevice } from './core/device.ts';
 import { LorikeetError } from './core/errors.ts';
 import { limits } from './core/limits.ts';
+import { trainingPrecisions } from './core/training-precision.ts';
 import {
   bytes,
   integer,
@@ -209,6 +211,12 @@ export const settingTable = {
   trainingDevice: device('LORIKEET_TRAINING_DEVICE', null, 'what computes training jobs', {
     defaultHelp: 'what serves: the first of --device',
   }),
+  trainingPrecision: oneOf(
+    'LORIKEET_TRAINING_PRECISION',
+    'float32',
+    trainingPrecisions,
+    'products of training jobs; bfloat16, on cuda, is many times as fast and rounds as PEFT and TRL do with bf16=True',
+  ),
   maxWaiting: integer(
     'LORIKEET_MAX_WAITING',
     limits.waitingRequests,
@@ -342,12 +350,14 @@ export function loadConfig(
 
 function complete(values: Values, env: Sources['env'], cwd: string): Config {
   checkPrecision(values);
+  const trainingDevice = values.trainingDevice ?? deviceNames(values.device)[0]!;
+  assertPrecision(trainingDevice, values.trainingPrecision);
   const absolute = (value: string) => resolve(cwd, value);
   const hfHome = absolute(values.hfHome ?? join(env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'huggingface'));
   const savedToken = join(hfHome, 'token');
   return {
     ...values,
-    trainingDevice: values.trainingDevice ?? deviceNames(values.device)[0]!,
+    trainingDevice,
     dataDir: absolute(values.dataDir),
     adapterRoot: values.adapterRoot === null ? null : absolute(values.adapterRoot),
     ortLibrary: values.ortLibrary === null ? null : absolute(values.ortLibrary),
@@ -356,14 +366,6 @@ function complete(values: Values, env: Sources['env'], cwd: string): Config {
     // `hf auth login` saves the token in this file, which all programs of the hub read.
     hfToken: values.hfToken ?? (existsSync(savedToken) ? readFileSync(savedToken, 'utf8').trim() : null),
   };
-}
-
-/** Throws unless there is a gap between the thresholds: without one, adapters would be merged and unmerged in turns. */
-function assertGap({ autoMergeShare, autoUnmergeShare }: Values): void {
-  if (autoUnmergeShare < autoMergeShare) return;
-  const param = 'LORIKEET_AUTO_UNMERGE_SHARE';
-  const message = `${param} (${autoUnmergeShare}) must be less than LORIKEET_AUTO_MERGE_SHARE (${autoMergeShare}).`;
-  throw new LorikeetError('invalid_config', { message, param });
 }
 
 function checkPrecision({ device, devicePrecision }: Values): void {

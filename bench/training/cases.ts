@@ -1,11 +1,14 @@
 // The cases that bench/training.ts measures, and what each of them prints.
 
 import { type TargetModule, targetModules } from '../../src/core/adapter.ts';
+import type { TrainingPrecision } from '../../src/core/training-precision.ts';
 
 export type TrainingCase = {
   /** The model, named as for bench/gpu/model.ts. */
   readonly model: string;
   readonly device: string;
+  /** Of products; on PEFT's side bfloat16 is torch's autocast. */
+  readonly precision: TrainingPrecision;
   readonly threads: number;
   readonly lines: number;
   readonly tokens: number;

@@ -35,10 +35,10 @@ export function headlessJob({ model, config, validation, folder, ...rest }: JobO
   mkdirSync(folder, { recursive: true });
   const validationFile = validation && join(folder, 'validation.jsonl');
   if (validationFile !== null) writeFileSync(validationFile, firstRows(validation!.path, validation!.rows));
-  const { weightBits, dataDir, trainingDevice: device, ortLibrary } = config;
+  const { weightBits, dataDir, trainingDevice: device, trainingPrecision: precision, ortLibrary } = config;
   return {
     ...{ id: 'bench', model, weightBits, cacheDir: join(dataDir, 'weights'), ortLibrary },
-    ...{ device, cudaDir: cudaDir(dataDir) },
+    ...{ device, precision, cudaDir: cudaDir(dataDir) },
     ...{ ...rest, validationFile, initial: null, folder },
   };
 }

@@ -5,12 +5,14 @@ import { execFileSync } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { TrainingPrecision } from '../../src/core/training-precision.ts';
 import { mallocEnvironment } from '../../src/runtime/malloc.ts';
 import { lastLine, type TrainingSample } from './cases.ts';
 
 export type JobCase = {
   readonly model: string;
   readonly device: string;
+  readonly precision: TrainingPrecision;
   readonly gguf: string;
   readonly rows: string;
   /** Measured steps, after one that is not measured. */
@@ -22,11 +24,12 @@ export type JobSample = Omit<TrainingSample, 'loss'>;
 
 const root = join(import.meta.dirname, '../..');
 
-export function trainOurs({ model, device, rows, steps, threads }: JobCase): JobSample {
+export function trainOurs({ model, device, precision, rows, steps, threads }: JobCase): JobSample {
   const out = mkdtempSync(join(tmpdir(), 'lorikeet-bench-training-'));
   try {
     const settings = ['--steps', `${steps + 1}`, '--threads', `${threads}`, '--eval-steps', '1000', '--json'];
-    const what = ['--model', model, '--device', device, '--train', rows, '--out', out];
+    const place = ['--device', device, '--precision', precision];
+    const what = ['--model', model, ...place, '--train', rows, '--out', out];
     const args = [join(root, 'bench/train.ts'), ...what, ...settings];
     return lastLine(execFileSync(process.execPath, args, { cwd: root, env: { ...process.env, ...mallocEnvironment } }));
   } finally {

@@ -1,4 +1,5 @@
-"""Runs one case of bench/training.ts with PEFT: forward and backward of one batch of random tokens, float32, torch.
+"""Runs one case of bench/training.ts with PEFT: forward and backward of one batch of random tokens. Torch computes in
+float32 or, where the precision is bfloat16, under its autocast.
 
     python bench/training/peft-step.py model.gguf '{"lines": 4, "tokens": 128, ...}'
 
@@ -33,7 +34,8 @@ def main() -> None:
     labels[:, : tokens - targets] = -100
 
     def step() -> float:
-        loss = model(input_ids=ids, labels=labels, use_cache=False).loss
+        with torch.autocast(torch.device(case["device"]).type, torch.bfloat16, enabled=case["precision"] == "bfloat16"):
+            loss = model(input_ids=ids, labels=labels, use_cache=False).loss
         loss.backward()
         model.zero_grad()
         if case["device"] != "cpu":

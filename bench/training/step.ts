@@ -30,6 +30,7 @@ const form = {
   dropout: false,
   backward: true,
   recompute: one.recompute,
+  precision: one.precision,
 };
 const drawn = () => Math.floor(random() * model.shape.vocabulary);
 const sampled = Array.from({ length: lines }, (_, line) =>

@@ -6,6 +6,7 @@ import { limits } from '../core/limits.ts';
 import { pageRanks } from '../core/page-sizes.ts';
 import type { LoweredModel } from '../graph/lowered.ts';
 import { hostTarget, type Real, realBytes } from '../graph/target.ts';
+import { deviceTrainerBytes } from '../graph/trainer-bytes.ts';
 import type { EngineConfig } from '../protocol/messages.ts';
 import { createOnnxRuntime } from '../runtime/onnx-runtime.ts';
 import type { Runtime, RuntimeDevice } from '../runtime/session.ts';
@@ -57,9 +58,6 @@ function deviceOf(text: string): Device {
 
 type PageConfig = Pick<EngineConfig, 'maxSequences' | 'mergeBytes' | 'trainsBeside'>;
 
-/** Memory for a trainer's micro-batch, beside its copy of the weights: enough for a model of 8 billion parameters. */
-const activationBytes = 6 * 2 ** 30;
-
 /** Pages for each slot where neither their number nor the free memory is known: rank 32 for every row. */
 const defaultPagesPerSlot = 4;
 
@@ -69,21 +67,23 @@ const defaultPagesPerSlot = 4;
  */
 export function pagesFor(
   { runtime, real }: OpenDevice,
-  { shape, weights }: LoweredModel,
-  { maxSequences: slots, mergeBytes = 0, trainsBeside = false }: PageConfig,
+  model: LoweredModel,
+  { maxSequences: slots, mergeBytes = 0, trainsBeside }: PageConfig,
   { positions, bytes: kvBytes }: { readonly positions: number; readonly bytes: number },
 ): number {
+  const { shape, weights } = model;
   const pagesMin = defaultPagesPerSlot * slots;
   const freeBytes = runtime.device?.freeBytes() ?? null;
   // On the host, untouched memory costs nothing, so there is room for the largest adapter that an upload may bring.
   if (runtime.device === null) return Math.max(pagesMin, limits.adapterRank / pageRanks);
   if (freeBytes === null) return pagesMin;
   const weightBytes = [...weights.values()].reduce((sum, { data }) => sum + data.byteLength, 0);
+  const trainerBytes = trainsBeside === undefined ? 0 : deviceTrainerBytes(model, trainsBeside);
   const needs = {
     freeBytes,
     weightBytes,
     kvBytes,
-    reservedBytes: mergeBytes + (trainsBeside ? weightBytes + activationBytes : 0),
+    reservedBytes: mergeBytes + trainerBytes,
     pageBytes: realBytes[real] * pageFloats(shape),
     ...{ pagesMin, pagesMax: limits.adapterPages },
   };

@@ -9,10 +9,12 @@
 //
 //     w = scale * (code - zero) + minimum,
 //
-// exact up to the rounding of floats, so that the floats of only one linear are in memory at a time.
+// exact up to the rounding of floats, so that the floats of only one linear are in memory at a time. Where products are
+// of bfloat16, so is W: floats are held in it, and codes are taken apart into it, on the way there too.
 
 import { hostLinear, operatorLinear, packedAttributes } from './linear.ts';
 import { isFloats, type LinearForm } from './lowered.ts';
+import { inPrecision } from './operator-form.ts';
 import { type PackedForm, packedBytes } from './packed.ts';
 import { blockSize } from './quantized.ts';
 import { after, type TrainingBuilder } from './training-builder.ts';
@@ -30,7 +32,7 @@ const isNative = ({ on }: TrainingBuilder, { bits }: LinearForm): boolean => on 
 
 export function frozenLinear(t: TrainingBuilder, name: string): FrozenLinear {
   const form = t.model.linears.get(name)!;
-  if (form.bias) t.own(`${name}.bias`);
+  const bias = form.bias ? [t.ownOperand(`${name}.bias`)] : [];
   if (isNative(t, form)) {
     const packed = t.own(`${name}.packed`);
     return {
@@ -38,9 +40,13 @@ export function frozenLinear(t: TrainingBuilder, name: string): FrozenLinear {
       grad: (dy) => t.g.native('QuantizedLinearGrad', [dy, packed], packedAttributes(form)),
     };
   }
-  for (const part of operatorParts(form)) t.own(`${name}.${part}`);
+  const isTakenApart = t.precision !== 'float32' && !isFloats(form.bits);
+  if (!isTakenApart) for (const part of operatorParts(form)) t.ownOperand(`${name}.${part}`);
   return {
-    product: (x) => operatorLinear(t.g, { name, form }, x),
+    product: (x) =>
+      isTakenApart
+        ? t.g.op('Gemm', [x, floatRows(t, name, [x]).name, ...bias], { transB: 1 })
+        : operatorLinear(t.g, { name, form }, x),
     grad: (dy) => timesRows(t, dy, floatRows(t, name, [dy])),
   };
 }
@@ -67,11 +73,13 @@ export function frozenRows(t: TrainingBuilder, name: string, rows: RowRange, fir
   };
 }
 
-/** Gathers rows of a linear by their numbers [S]: float32 [S, k]. */
+/** Gathers rows of a linear by their numbers [S]: [S, k], operands of products. */
 export function gatherRows(t: TrainingBuilder, name: string, indices: string): string {
   const form = t.model.linears.get(name)!;
   if (isFloats(form.bits)) {
-    return t.g.op('Transpose', [t.g.op('Gather', [t.own(`${name}.matrix`), indices], { axis: 1 })], { perm: [1, 0] });
+    return t.g.op('Transpose', [t.g.op('Gather', [t.ownOperand(`${name}.matrix`), indices], { axis: 1 })], {
+      perm: [1, 0],
+    });
   }
   if (t.on === 'device') return gatherBlocks(t, name, indices);
   return t.g.native('QuantizedEmbedding', [indices, t.own(`${name}.packed`)], packedAttributes(form));
@@ -105,7 +113,7 @@ function floatRows(
     const listed = g.integers(`rows_${rows.first}_${rows.count}`, numbers);
     return { name: gatherBlocks(t, name, listed, first), transposed: false };
   }
-  const matrix = t.own(`${name}.matrix`);
+  const matrix = t.ownOperand(`${name}.matrix`);
   if (rows.count === form.n) return { name: matrix, transposed: true };
   // On a device, waiting would copy the matrix for each piece.
   const waiting = t.on === 'device' ? matrix : after(t, matrix, [form.k, form.n], first);
@@ -117,18 +125,18 @@ function floatRows(
 function gatherBlocks(t: TrainingBuilder, name: string, indices: string, first: readonly string[] = []): string {
   const { g, model } = t;
   const { bits, n, k, corrected } = model.linears.get(name)!;
-  const data = model.weights.get(`${name}.blocks`)!.data;
+  const data = model.weights.get(`${name}.blocks`)!.data as Uint8Array<ArrayBuffer>;
   const bytes = t.weight(`${name}.bytes`, { type: 'uint8', shape: [n, (k * bits) / 8], data });
+  const shape = [n, k / blockSize];
   const scales = t.weight(`${name}.row_scales`, {
-    type: 'float32',
-    shape: [n, k / blockSize],
-    data: model.weights.get(`${name}.scales`)!.data,
+    ...inPrecision(model.weights.get(`${name}.scales`)!, t.precision),
+    shape,
   });
   const attributes = { bits, block_size: blockSize, gather_axis: 0, quantize_axis: 1 };
-  const waiting = first.length === 0 ? scales : after(t, scales, [n, k / blockSize], first);
+  const waiting = first.length === 0 ? scales : after(t, scales, shape, first, t.precision);
   const [rows] = g.contrib('GatherBlockQuantized', [bytes, indices, waiting], attributes);
   if (!corrected) return rows!;
-  const byRow = g.op('Gather', [g.op('Transpose', [t.own(`${name}.minimums`)], { perm: [1, 0] }), indices]);
+  const byRow = g.op('Gather', [g.op('Transpose', [t.ownOperand(`${name}.minimums`)], { perm: [1, 0] }), indices]);
   const minimums = g.op('Unsqueeze', [byRow, g.integers('last', [-1])]);
   const inBlocks = g.op('Reshape', [rows!, g.integers(`blocks_${k}`, [-1, k / blockSize, blockSize])]);
   return g.op('Reshape', [g.op('Add', [inBlocks, minimums]), g.integers(`rows_${k}`, [-1, k])]);

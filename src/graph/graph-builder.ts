@@ -1,6 +1,7 @@
 // Collects nodes of an ONNX graph. A method that adds an operator returns the name of its output, so that code that
 // builds a decoder reads as its algebra.
 
+import { toBfloat16 } from '../core/bfloat16.ts';
 import {
   dataTypes,
   nativeDomain,
@@ -14,6 +15,8 @@ import {
 } from '../formats/onnx.ts';
 
 const microsoft = 'com.microsoft';
+
+type Float = Extract<OnnxType, 'float32' | 'float16' | 'bfloat16'>;
 
 export type GraphBuilder = ReturnType<typeof createGraphBuilder>;
 
@@ -60,9 +63,9 @@ export function createGraphBuilder() {
       initializers.set(name, { name, type: 'int64', shape: [values.length], data });
       return name;
     },
-    float(name: string, value: number): string {
-      const data = new Uint8Array(Float32Array.of(value).buffer);
-      initializers.set(name, { name, type: 'float32', shape: [1], data });
+    float(name: string, value: number, type: 'float32' | 'bfloat16' = 'float32'): string {
+      const values = type === 'float32' ? Float32Array.of(value) : toBfloat16([value]);
+      initializers.set(name, { name, type, shape: [1], data: new Uint8Array(values.buffer) });
       return name;
     },
     op: (op: string, operands: readonly string[], attributes?: Attributes, name?: string): string =>
@@ -75,9 +78,9 @@ export function createGraphBuilder() {
     /** A native operator of this project (native/). */
     native: (op: string, operands: readonly string[], attributes: Attributes = {}, name?: string): string =>
       add(op, operands, attributes, nativeDomain, [name ?? null])[0]!,
-    /** Casts a float32 operand to `type`; gives the operand itself for float32. */
-    cast(operand: string, type: 'float32' | 'float16' | 'bfloat16'): string {
-      if (type === 'float32') return operand;
+    /** Casts an operand of type `from`, once for all readers; gives the operand itself where the types are equal. */
+    cast(operand: string, type: Float, from: Float = 'float32'): string {
+      if (type === from) return operand;
       return once(casts, `${type} ${operand}`, () => add('Cast', [operand], { to: dataTypes[type] })[0]!);
     },
     split: (operand: string, lengths: string, count: number): string[] =>

@@ -2,6 +2,7 @@
 // as floats. Graphs are built over it, sessions share it, and the cache on disk holds it.
 
 import type { ModelShape } from '../core/base-model.ts';
+import type { BFloat16Array } from '../core/bfloat16.ts';
 
 /** Bits of a linear's weights; 16 and 32 are floats. */
 export type LinearBits = 4 | 8 | 16 | 32;
@@ -29,6 +30,13 @@ export type LoweredTensor = {
   readonly type: 'float32' | 'uint8';
   readonly shape: readonly number[];
   readonly data: Float32Array<ArrayBuffer> | Uint8Array<ArrayBuffer>;
+};
+
+/** As a graph may hold it beside that. */
+export type RoundedTensor = {
+  readonly type: 'bfloat16';
+  readonly shape: readonly number[];
+  readonly data: BFloat16Array;
 };
 
 export type LoweredModel = {

@@ -1,4 +1,5 @@
-// One joined linear of a layer with the trained pairs beside it, forward and backward.
+// One joined linear of a layer with the trained pairs beside it, forward and backward. Rows are operands and results of
+// products; A, B and their derivatives are float32.
 //
 //     y = x Wᵀ + scaling * drop(x) Aᵀ Bᵀ            x [R, in], A [r, in], B [out, r]
 //     dB = dyᵀ (scaling * drop(x) Aᵀ)               u = scaling * drop(x) Aᵀ [R, r] is kept
@@ -51,18 +52,18 @@ export function applyTrained(
   const inner = targets.map((target) => {
     if (target === null) return null;
     const changes = { transB: 1, alpha: { float: target.scaling } } as const;
-    return product(t, [dropped(t, target, x), trainingNames.a(layer, target.module)], changes);
+    return product(t, [dropped(t, target, x), t.operand(trainingNames.a(layer, target.module))], changes);
   });
   const changed = targets.map((target, i) => {
     if (target === null) return base[i]!;
-    return g.op('Gemm', [inner[i]!, trainingNames.b(layer, target.module), base[i]!], { transB: 1 });
+    return g.op('Gemm', [inner[i]!, t.operand(trainingNames.b(layer, target.module)), base[i]!], { transB: 1 });
   });
   return { layer, linear: joined, outputs: isWhole ? parted(changed[0]!) : changed, inner };
 }
 
 /**
  * Derivatives from those of the outputs: of the pairs, as outputs of the graph, and by x, null where nothing below is
- * trained. `x` makes the input again and is called only where a pair needs it.
+ * trained. `x` makes the input again, not before `dOutputs`, and is called only where a pair needs it.
  */
 export function backTrained(
   t: TrainingBuilder,
@@ -78,16 +79,15 @@ export function backTrained(
   const below = t.reachesBelow(layer, joined);
   const joint = dOutputs.length > 1 && (below || isWhole) ? g.op('Concat', dOutputs, { axis: -1 }) : dOutputs[0]!;
   let dx = below ? frozenLinear(t, name).grad(joint) : null;
-  const input = trained.some((target) => target) ? after(t, x(), [-1, k], dOutputs) : '';
+  const input = trained.some((target) => target) ? x() : '';
   const gradients: string[] = [];
   for (const [i, target] of trained.entries()) {
     if (target === null) continue;
     const dy = isWhole ? joint : dOutputs[i]!;
     const { module } = target;
-    const byRank = product(t, [inner[i]!, dy], { transA: 1 });
-    const gradB = g.op('Transpose', [byRank], { perm: [1, 0] }, trainingNames.gradB(layer, module));
+    const gradB = derivativeOfB(t, inner[i]!, dy, trainingNames.gradB(layer, module));
     const alpha = { float: target.scaling };
-    const du = product(t, [dy, trainingNames.b(layer, module)], { alpha });
+    const du = product(t, [dy, t.operand(trainingNames.b(layer, module))], { alpha });
     const read = dropped(t, target, input);
     const gradA = trainingNames.gradA(layer, module);
     product(t, [du, read], { transA: 1 }, gradA);
@@ -95,14 +95,20 @@ export function backTrained(
     if (dx !== null) dx = addThroughPair(t, target, du, dx);
   }
   addGradientOutputs(t, layer, joined);
-  return dx === null || gradients.length === 0 ? dx : after(t, dx, [-1, k], gradients);
+  return dx === null || gradients.length === 0 ? dx : after(t, dx, [-1, k], gradients, t.precision);
+}
+
+/** dyᵀ u. The host's product is of the few columns of u turned, which keeps its threads busy. */
+function derivativeOfB(t: TrainingBuilder, u: string, dy: string, result: string): string {
+  if (t.on === 'device') return product(t, [dy, u], { transA: 1 }, result);
+  return t.g.op('Transpose', [product(t, [u, dy], { transA: 1 })], { perm: [1, 0] }, result);
 }
 
 function addThroughPair(t: TrainingBuilder, target: Target, du: string, dx: string): string {
   const { g, form } = t;
-  const a = trainingNames.a(target.layer, target.module);
+  const a = t.operand(trainingNames.a(target.layer, target.module));
   if (!form.dropout) return g.op('Gemm', [du, a, dx]);
-  return g.op('Add', [dx, dropped(t, target, g.op('MatMul', [du, a]))]);
+  return t.operand(g.op('Add', [t.floats(dx), masked(t, target, g.op('MatMul', [du, a]))]));
 }
 
 function addGradientOutputs(t: TrainingBuilder, layer: number, joined: JoinedLinear): void {
@@ -117,11 +123,15 @@ function addGradientOutputs(t: TrainingBuilder, layer: number, joined: JoinedLin
 }
 
 /** x [R, in] multiplied by the target's mask. */
-function dropped({ g, on, form }: TrainingBuilder, { index }: Target, x: string): string {
-  if (!form.dropout) return x;
+const dropped = (t: TrainingBuilder, target: Target, x: string): string =>
+  t.form.dropout ? t.operand(masked(t, target, x)) : x;
+
+/** The same in float32. */
+function masked(t: TrainingBuilder, { index }: Target, x: string): string {
+  const { g, on } = t;
   const start = g.integers(`dropout_start_${index}`, [dropoutStart(index)]);
   const mask = on === 'host' ? maskFrom(g, start, x) : deviceMaskFrom(g, start, x);
-  return g.op('Mul', [x, g.op('Reshape', [mask, g.op('Shape', [x])])]);
+  return g.op('Mul', [t.floats(x), g.op('Reshape', [mask, g.op('Shape', [x])])]);
 }
 
 /** Takes as many values of the masks as x has. */

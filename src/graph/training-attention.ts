@@ -1,4 +1,5 @@
-// Causal attention within segments, forward and backward. Knows nothing of the linears around it.
+// Causal attention within segments, forward and backward. Knows nothing of the linears around it. What comes from them
+// are products, and what goes to them are operands.
 //
 //     S = scale * Q Kᵀ, soft-capped where the model caps scores,  P = softmax(S + mask),  O = P V
 //     dV = Pᵀ dO,  dP = dO Vᵀ,  dS = P * (dP - rowsum(dO * O)), back through the cap,  dQ = scale * dS K,
@@ -12,10 +13,11 @@ import type { AttentionInputs, RotaryInputs } from './attention-inputs.ts';
 import type { GraphBuilder } from './graph-builder.ts';
 import { backRmsNorm, type RmsNorm, rmsNorm } from './rms-norm.ts';
 import { backSoftCap, softCap } from './soft-cap.ts';
-import type { TrainingBuilder } from './training-builder.ts';
+import { keptFloats, type TrainingBuilder } from './training-builder.ts';
 import { trainingNames } from './training-form.ts';
-import { stackedProduct } from './training-product.ts';
+import { scaledProduct, stackedProduct } from './training-product.ts';
 
+/** Rows as operands of products. */
 type Head = { readonly rows: string; readonly norm: RmsNorm | null };
 
 export type Attention = {
@@ -43,16 +45,16 @@ export function attend(
   const { g, model } = t;
   const { heads, kvHeads, headDim } = model.shape;
   const rope = inputs.rope(plan.rope ?? 'none');
-  const query = rotated(t, inputs, q, { count: heads, weight: `layers.${layer}.q_norm`, rope });
-  const key = rotated(t, inputs, k, { count: kvHeads, weight: `layers.${layer}.k_norm`, rope });
+  const query = rotated(t, inputs, t.floats(q), { count: heads, weight: `layers.${layer}.q_norm`, rope });
+  const key = rotated(t, inputs, t.floats(k), { count: kvHeads, weight: `layers.${layer}.k_norm`, rope });
   const value = byHead(g, inputs, v, kvHeads);
   const grouped = g.op('Reshape', [query.rows, g.integers('grouped', [0, kvHeads, -1, headDim])]);
   const alpha = { float: plan.scale };
-  const scores = stackedProduct(t, [grouped, key.rows], { transB: 1, alpha });
+  const scores = scaledProduct(t, [grouped, key.rows], { transB: 1, alpha });
   const { y: bounded, tanh } = softCap(g, scores, plan.softcap);
   const apart = g.op('Reshape', [bounded, g.integers('heads_apart', [0, heads, -1, 0])]);
   const softmax = g.op('Softmax', [g.op('Add', [apart, inputs.mask(plan.window)])], { axis: -1 });
-  const shares = g.op('Reshape', [softmax, g.integers('heads_grouped', [0, kvHeads, -1, 0])]);
+  const shares = t.operand(g.op('Reshape', [softmax, g.integers('heads_grouped', [0, kvHeads, -1, 0])]));
   const output = g.op('MatMul', [shares, value]);
   const attended = asRows(g, output, heads, headDim);
   return {
@@ -81,20 +83,22 @@ export function backAttend(
   const apart = byHead(g, inputs, dAttended, heads);
   const dOutput = g.op('Reshape', [apart, g.integers('grouped', [0, kvHeads, -1, headDim])]);
   const dv = stackedProduct(t, [shares, dOutput], { transA: 1 });
-  const dShares = stackedProduct(t, [dOutput, v], { transB: 1 });
-  const rowSums = g.op('ReduceSum', [g.op('Mul', [dOutput, output]), g.integers('last', [-1])], { keepdims: 1 });
-  const dBounded = g.op('Mul', [shares, g.op('Sub', [dShares, rowSums])]);
-  const dScores = backSoftCap(g, tanh, dBounded);
-  const dq = stackedProduct(t, [dScores, k.rows], { alpha });
-  const dk = stackedProduct(t, [dScores, q.rows], { transA: 1, alpha });
+  const dShares = t.floats(stackedProduct(t, [dOutput, v], { transB: 1 }));
+  const products = g.op('Mul', [t.floats(dOutput), keptFloats(t, output, [dOutput])]);
+  const rowSums = g.op('ReduceSum', [products, g.integers('last', [-1])], { keepdims: 1 });
+  const dBounded = g.op('Mul', [keptFloats(t, shares, [dShares]), g.op('Sub', [dShares, rowSums])]);
+  const dScores = t.operand(backSoftCap(g, tanh, dBounded));
+  const dq = scaledProduct(t, [dScores, k.rows], { alpha });
+  const dk = scaledProduct(t, [dScores, q.rows], { transA: 1, alpha });
+  const ungrouped = g.op('Reshape', [dq, g.integers('ungrouped', [0, heads, -1, headDim])]);
   return [
-    backRotated(t, rope, q, g.op('Reshape', [dq, g.integers('ungrouped', [0, heads, -1, headDim])]), heads),
-    backRotated(t, rope, k, dk, kvHeads),
+    t.operand(backRotated(t, rope, q, ungrouped, heads)),
+    t.operand(backRotated(t, rope, k, dk, kvHeads)),
     asRows(g, dv, kvHeads, headDim),
   ];
 }
 
-/** [R, count * headDim] -> rotated [B, count, T, headDim]; normed before where the model norms heads. */
+/** float32 [R, count * headDim] -> rotated [B, count, T, headDim]; normed before where the model norms heads. */
 function rotated(
   t: TrainingBuilder,
   inputs: AttentionInputs,
@@ -105,7 +109,7 @@ function rotated(
   const { rmsNormEps } = model.shape;
   const split = byHead(g, inputs, rows, count);
   const norm = model.weights.has(weight) ? rmsNorm(t, split, own(weight), rmsNormEps) : null;
-  return { rows: rotate(t, norm === null ? split : norm.y, count, rope), norm };
+  return { rows: t.operand(rotate(t, norm === null ? split : norm.y, count, rope)), norm };
 }
 
 function backRotated(

@@ -4,6 +4,7 @@
 // own: a token sees only earlier tokens of its segment. S targets are rows whose next token counts.
 
 import type { FusedModule, LinearSize, TargetModule } from '../core/adapter.ts';
+import type { TrainingPrecision } from '../core/training-precision.ts';
 import type { GraphTarget } from './target.ts';
 
 /** What a pair is trained beside: a linear, or several linears whose rows are one module. */
@@ -28,8 +29,10 @@ export type TrainingForm = {
   readonly backward: boolean;
   /** Whether the backward pass computes layers again, so that only a few activations of each stay in memory. */
   readonly recompute: boolean;
-  /** Where the graph is computed; the host by default. Floats are float32 on both. */
+  /** Where the graph is computed; the host by default. */
   readonly on?: GraphTarget['on'];
+  /** Of products; float32 by default. bfloat16 is a device's alone. */
+  readonly precision?: TrainingPrecision;
 };
 
 /**

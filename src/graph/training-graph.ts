@@ -9,7 +9,7 @@
 import type { OnnxGraph } from '../formats/onnx.ts';
 import { attentionInputs } from './attention-inputs.ts';
 import { gatherRows } from './frozen-linear.ts';
-import type { LoweredModel, LoweredTensor } from './lowered.ts';
+import type { LoweredModel, LoweredTensor, RoundedTensor } from './lowered.ts';
 import { backRmsNorm, rmsNorm } from './rms-norm.ts';
 import { after, createTrainingBuilder, type TrainingBuilder } from './training-builder.ts';
 import { type TrainingForm, trainingNames } from './training-form.ts';
@@ -19,7 +19,7 @@ import { addLoss } from './training-loss.ts';
 export type TrainingGraph = {
   readonly graph: OnnxGraph;
   /** Weights for a session of the graph, by initialiser name; their memory is shared with the model. */
-  readonly weights: ReadonlyMap<string, LoweredTensor>;
+  readonly weights: ReadonlyMap<string, LoweredTensor | RoundedTensor>;
 };
 
 export function buildTrainingGraph(model: LoweredModel, form: TrainingForm): TrainingGraph {
@@ -58,11 +58,12 @@ function addInputs({ g, on, form }: TrainingBuilder): void {
 
 /** [R, hidden] */
 function embed(t: TrainingBuilder): string {
-  const { g, model, own, plan } = t;
+  const { g, model, ownOperand, plan } = t;
   const tokens = g.op('Reshape', [trainingNames.tokens, g.integers('flat', [-1])]);
   // A tied 8-bit embedding is read from the head.
   const rows = model.weights.has('embedding')
-    ? g.op('Gather', [own('embedding'), tokens])
+    ? g.op('Gather', [ownOperand('embedding'), tokens])
     : gatherRows(t, 'head', tokens);
-  return plan.embeddingScale === 1 ? rows : g.op('Mul', [rows, g.float('embedding_scale', plan.embeddingScale)]);
+  const floats = t.floats(rows);
+  return plan.embeddingScale === 1 ? floats : g.op('Mul', [floats, g.float('embedding_scale', plan.embeddingScale)]);
 }

@@ -4,7 +4,8 @@
 //     loss = sum over rows of weight * (log Z - z),  z = h · W[label],  Z = sum over the vocabulary of exp(h · W)
 //     dh = weight * (softmax(h Wᵀ) W - W[label])
 //
-// Where the model caps logits, softmax and z are of capped logits, and both terms of dh go back through the cap.
+// Where the model caps logits, softmax and z are of capped logits, and both terms of dh go back through the cap. Where
+// products are rounded, z is rounded in the same way: a label that has nearly all of Z then has a loss of 0, not less.
 //
 // A piece c gives its own log Z_c and softmax_c · W_c; the shares Z_c / Z are a softmax over pieces. The logarithm
 // comes from the result of the fused softmax: log Z = max - log(softmax at the max).
@@ -23,10 +24,12 @@ export function addLoss(t: TrainingBuilder, h: string): string | null {
   const { k } = model.linears.get('head')!;
   const { labels, lossWeights, logprobs, loss } = trainingNames;
   const last = g.integers('last', [-1]);
-  const labelRows = gatherRows(t, 'head', labels);
-  const products = g.op('ReduceSum', [g.op('Mul', [h, labelRows]), last], { keepdims: 0 });
+  const labelRows = t.floats(gatherRows(t, 'head', labels));
+  const read = t.operand(h);
+  const sums = g.op('ReduceSum', [g.op('Mul', [t.floats(read), labelRows]), last], { keepdims: 0 });
+  const products = t.floats(t.operand(sums));
   const { y: logits, tanh } = softCap(g, products, t.plan.logitsSoftcap);
-  const pieces = headPieces(t, h);
+  const pieces = headPieces(t, read);
   const [ofPieces, means] = form.backward
     ? (g.split(pieces, g.integers('piece_widths', [1, k]), 2) as [string, string])
     : [pieces, null];
@@ -45,7 +48,7 @@ export function addLoss(t: TrainingBuilder, h: string): string | null {
   return g.op('Mul', [g.op('Sub', [mean, ofLabels]), rowWeights]);
 }
 
-/** [S, pieces, 1 + k]: log Z_c, and softmax_c · W_c beside it if there is a backward pass. */
+/** float32 [S, pieces, 1 + k]: log Z_c, and softmax_c · W_c beside it if there is a backward pass. */
 function headPieces(t: TrainingBuilder, h: string): string {
   const { g, model, form } = t;
   const { n } = model.linears.get('head')!;
@@ -54,10 +57,10 @@ function headPieces(t: TrainingBuilder, h: string): string {
     const rows = { first, count: Math.min(pieceRows, n - first) };
     // Makes one piece after the other.
     const piece = frozenRows(t, 'head', rows, [results.at(-1) ?? h]);
-    const { y: logits, tanh } = softCap(g, piece.product(h), t.plan.logitsSoftcap);
+    const { y: logits, tanh } = softCap(g, t.floats(piece.product(h)), t.plan.logitsSoftcap);
     const softmax = g.op('Softmax', [logits], { axis: -1 });
     const log = logSum(t, logits, softmax, 1);
-    const parts = form.backward ? [log, piece.grad(backSoftCap(g, tanh, softmax))] : [log];
+    const parts = form.backward ? [log, t.floats(piece.grad(t.operand(backSoftCap(g, tanh, softmax))))] : [log];
     const result = form.backward ? g.op('Concat', parts, { axis: -1 }) : log;
     results.push(g.op('Unsqueeze', [result, g.integers('at_1', [1])]));
   }

@@ -19,7 +19,8 @@ export function backGated(
   dh: string,
 ): { dGate: string; dUp: string } {
   const { g } = t;
-  const gate = after(t, kept.gate, [-1, kept.width], [dh]);
+  // To wait costs nothing there; a device would copy.
+  const gate = t.on === 'host' ? after(t, kept.gate, [-1, kept.width], [dh]) : kept.gate;
   const { v, slope: ofV } = kept.activation === 'gelu' ? geluArgument(g, gate) : { v: gate, slope: null };
   const sigmoid = g.op('Sigmoid', [v]);
   const activated = g.op('Mul', [gate, sigmoid]);

@@ -25,7 +25,7 @@ export type TrainedBase = {
 /** Settings that are the same for every trainer. */
 export type TrainerConfig = Pick<
   TrainingJob,
-  'weightBits' | 'cacheDir' | 'device' | 'ortLibrary' | 'cudaDir' | 'threads' | 'memory'
+  'weightBits' | 'cacheDir' | 'device' | 'precision' | 'ortLibrary' | 'cudaDir' | 'threads' | 'memory'
 >;
 
 export type TrainingBounds = {

@@ -202,7 +202,7 @@ export class RunningJob {
   }
 
   #started(started: Extract<TrainerEvent, { type: 'started' }>): void {
-    const { rows, steps, rowsCut, rowsSkipped = 0, parameters, resumedStep } = started;
+    const { rows, steps, rowsCut, rowsSkipped = 0, parameters, precision, resumedStep } = started;
     const { events, options, clock } = this.#parts;
     this.#lastStepAt = clock.monotonic();
     const { stepsMax } = options.bounds;
@@ -213,7 +213,8 @@ export class RunningJob {
     const skipped = rowsSkipped === 0 ? '' : `, ${rowsSkipped} rows without a target were skipped`;
     const cut = `${rowsCut === 0 ? '' : `, ${rowsCut} rows were cut`}${skipped}`;
     const from = resumedStep === 0 ? 'Training started' : `Training goes on from step ${resumedStep}`;
-    const sentence = `${from}: ${rows} rows, ${steps} steps, ${parameters} parameters${cut}`;
+    const products = precision === undefined || precision === 'float32' ? '' : `, products in ${precision}`;
+    const sentence = `${from}: ${rows} rows, ${steps} steps, ${parameters} parameters${products}${cut}`;
     // Both are queued at once, so that the event of a cancellation comes after them.
     const said = Promise.all([events.rewind(this.#by, resumedStep), this.#say(sentence)]);
     said.catch((error) => this.#warn(error));

@@ -62,7 +62,10 @@ export function startEngine(config: Config, { model, memory, tokenizer, logger }
       ...mallocEnvironment,
       ...environmentForChildren(),
     }),
-    configs: devices.map((device) => ({ ...each, device, trainsBeside: config.trainingDevice === device })),
+    configs: devices.map((device) => ({
+      ...{ ...each, device },
+      ...(config.trainingDevice === device && { trainsBeside: config.trainingPrecision }),
+    })),
     limits: {
       ...defaultSupervisorLimits,
       waitingRequests: config.maxWaiting,

@@ -45,14 +45,14 @@ function batchPlaces({ device }: Config, info: EngineInfo | null): number {
  */
 export function openTraining(config: Config, parts: TrainingParts): Promise<OpenJobs> {
   const { database, store, changes, files, engine, registry, service, tenancy, metrics, memory, logger } = parts;
-  const { weightBits, trainingDevice: device, ortLibrary, threads } = config;
+  const { weightBits, trainingDevice: device, trainingPrecision: precision, ortLibrary, threads } = config;
   return openTrainingJobs({
     ...{ database, changes, engine, registry },
     folder: join(config.dataDir, 'training'),
     base: { files, shape: () => shapeOf(engine) },
     startTrainer: trainerProcessStarter(new URL('../training/main.ts', import.meta.url), environmentForChildren()),
     trainer: {
-      ...{ weightBits, device, ortLibrary, threads },
+      ...{ weightBits, device, precision, ortLibrary, threads },
       ...{ cacheDir: join(config.dataDir, 'weights'), cudaDir: cudaDir(config.dataDir) },
       ...(kindOf(device) === 'cpu' ? { memory: trainingMemory(memory) } : {}),
     },

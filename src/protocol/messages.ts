@@ -10,6 +10,7 @@ import type { AdapterBits } from '../core/page-sizes.ts';
 import type { Pooling } from '../core/pooling.ts';
 import type { SamplingParams } from '../core/sampling-params.ts';
 import type { Share } from '../core/share.ts';
+import type { TrainingPrecision } from '../core/training-precision.ts';
 
 export type WeightBits = 4 | 8 | 16 | 32;
 
@@ -63,8 +64,8 @@ export type EngineConfig = {
   readonly adapterBits?: AdapterBits;
   /** Bytes that merged weights may take beside the base's; left out: every merge is refused. */
   readonly mergeBytes?: number;
-  /** Training jobs compute on the same device; false by default. */
-  readonly trainsBeside?: boolean;
+  /** Precision of training jobs that compute on the same device; left out: there are none. */
+  readonly trainsBeside?: TrainingPrecision;
   /** Folder that caches lowered weights. */
   readonly cacheDir: string;
   /** Bytes of the vocabulary's tokens, for grammars; left out: sequences with a grammar end with an error. */

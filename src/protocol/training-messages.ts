@@ -5,6 +5,7 @@ import type { AdapterFiles, TargetModule } from '../core/adapter.ts';
 import type { ModelFiles } from '../core/base-model.ts';
 import type { ErrorCode } from '../core/errors.ts';
 import type { TrainingMemory } from '../core/training-memory.ts';
+import type { TrainingPrecision } from '../core/training-precision.ts';
 import type { WeightBits } from './messages.ts';
 
 export type LearningRateSchedule = 'constant' | 'linear' | 'cosine';
@@ -57,6 +58,8 @@ export type TrainingJob = {
   readonly cacheDir: string;
   /** Name of the device, as in core/device.ts; it may differ from the engine's. */
   readonly device: string;
+  /** Of products; left out: float32. */
+  readonly precision?: TrainingPrecision;
   readonly ortLibrary: string | null;
   /** Folder that may contain a build of ONNX Runtime with CUDA. */
   readonly cudaDir: string;
@@ -115,6 +118,8 @@ export type TrainerEvent =
       /** Rows that are left out because nothing in them is trained: every turn has weight 0 or was cut off. */
       readonly rowsSkipped?: number;
       readonly parameters: number;
+      /** Of products; left out: float32. */
+      readonly precision?: TrainingPrecision;
       /** Step of the checkpoint from which the job resumes; 0 where it starts anew. */
       readonly resumedStep: number;
     }

@@ -1,6 +1,7 @@
 // A digest of all that a job's numbers depend on. A checkpoint with another fingerprint belongs to another job,
 // whatever its folder. The device is left out: devices differ only in the last bits, and a job should not begin anew
-// for them.
+// for them. So is the precision of products: values and moments are float32 in either, and an operator may change the
+// setting while jobs wait.
 
 import { createHash } from 'node:crypto';
 import type { TrainingJob } from '../protocol/training-messages.ts';

@@ -3,6 +3,7 @@
 
 import type { ModelShape } from '../core/base-model.ts';
 import { prng } from '../core/prng.ts';
+import type { TrainingPrecision } from '../core/training-precision.ts';
 import { encodeOnnx } from '../formats/onnx.ts';
 import { dropoutLength, fillDropout } from '../graph/dropout.ts';
 import type { LoweredModel } from '../graph/lowered.ts';
@@ -21,6 +22,8 @@ export type GraphOptions = {
   /** Probability at which an input of A is dropped in training. */
   readonly dropout: number;
   readonly recompute: boolean;
+  /** Of products; float32 by default. */
+  readonly precision?: TrainingPrecision;
   /** Laid out as parameters.ts says; read in place at every call. */
   readonly values: Float32Array<ArrayBuffer>;
 };
@@ -32,12 +35,13 @@ export async function graphObjective(
   model: LoweredModel,
   options: GraphOptions,
 ): Promise<GraphObjective> {
-  const { targets, positions, dropout, recompute, values } = options;
+  const { targets, positions, dropout, recompute, precision = 'float32', values } = options;
   const { shape } = model;
   const on = runtime.device === null ? 'host' : 'device';
+  const shared = { targets, positions, recompute, precision, on } as const;
   const weights = new Map<string, Tensor>();
   const session = (form: { backward: boolean; dropout: boolean }) => {
-    const { graph, weights: needed } = buildTrainingGraph(model, { targets, positions, recompute, on, ...form });
+    const { graph, weights: needed } = buildTrainingGraph(model, { ...shared, ...form });
     for (const [name, { data, shape }] of needed) {
       // Both sessions read the same memory.
       if (weights.has(name)) continue;

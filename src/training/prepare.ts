@@ -7,6 +7,7 @@ import { parseDevice } from '../core/device.ts';
 import { LorikeetError } from '../core/errors.ts';
 import { notOn } from '../core/layer-plan.ts';
 import { assertRowsFit, microBatchTokens } from '../core/training-memory.ts';
+import { precisionRefusal } from '../core/training-precision.ts';
 import { loadWeights } from '../graph/weights.ts';
 import { readGguf } from '../models/read-gguf.ts';
 import type { TrainerEvent, TrainingJob } from '../protocol/training-messages.ts';
@@ -62,6 +63,12 @@ export async function prepare(job: TrainingJob, around: Surroundings): Promise<P
     const message = `${files.name} has ${missing}: ${job.device} does not train that.`;
     throw new LorikeetError('model_unsupported', { message });
   }
+  const { precision = 'float32' } = job;
+  const refusal = precisionRefusal(job.device, precision);
+  if (refusal !== null) {
+    const message = `Training is to compute with ${precision}, but ${refusal}.`;
+    throw new LorikeetError('invalid_config', { message, param: 'LORIKEET_TRAINING_PRECISION' });
+  }
   if (settings.maxTokens > shape.context) {
     const message = `max_tokens is ${settings.maxTokens}, but ${files.name} takes at most ${shape.context} tokens.`;
     throw new LorikeetError('invalid_parameter', { message, param: 'max_tokens' });
@@ -85,6 +92,7 @@ export async function prepare(job: TrainingJob, around: Surroundings): Promise<P
     positions: Math.max(longest(dataset.rows), longest(validationRows ?? [])),
     dropout: settings.loraDropout,
     recompute: settings.recompute,
+    precision,
     values,
   });
   const adapter = (of: Float32Array<ArrayBuffer> = values) => encodeAdapter(of, start, shape);
@@ -104,7 +112,7 @@ export async function prepare(job: TrainingJob, around: Surroundings): Promise<P
     type: 'started',
     ...{ rows: dataset.rows.length, rowsCut: dataset.cut, rowsSkipped: dataset.skipped },
     ...{ steps: batches.steps, tokens: batches.tokens - progress.trainedTokens },
-    ...{ parameters: values.length, resumedStep: progress.step },
+    ...{ parameters: values.length, precision, resumedStep: progress.step },
   });
   return { trainer, checkpoints, adapter, release: () => made.release() };
 }

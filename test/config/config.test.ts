@@ -179,6 +179,14 @@ test('a device is one that there may be, and computes with floats that it has', 
   assert.deepEqual([apart.config.device, apart.config.trainingDevice], ['cuda', 'cuda:1']);
   assert.equal(load({ device: 'cuda', 'training-device': 'cpu' }).config.trainingDevice, 'cpu');
   assert.throws(() => load({ 'training-device': 'gpu' }), refusal('LORIKEET_TRAINING_DEVICE', /cpu, cuda, cuda:/));
+  const trains = (device: string, precision: string) => () =>
+    load({ 'training-device': device, 'training-precision': precision }).config.trainingPrecision;
+  assert.equal(load().config.trainingPrecision, 'float32');
+  assert.equal(trains('cuda:1', 'bfloat16')(), 'bfloat16');
+  assert.equal(trains('webgpu', 'float32')(), 'float32');
+  assert.throws(trains('cpu', 'bfloat16'), refusal('LORIKEET_TRAINING_PRECISION', /bfloat16.*processor/));
+  assert.throws(trains('webgpu', 'bfloat16'), refusal('LORIKEET_TRAINING_PRECISION', /WebGPU has no bfloat16/));
+  assert.throws(trains('cuda', 'float16'), refusal('LORIKEET_TRAINING_PRECISION', /must be one of float32, bfloat16/));
   const of = (device: string, precision: string) => () => load({ device, 'device-precision': precision });
   assert.equal(of('webgpu', 'float16')().config.devicePrecision, 'float16');
   assert.throws(of('cpu', 'float16'), refusal('LORIKEET_DEVICE_PRECISION', /float16.*processor/));

@@ -1,6 +1,7 @@
 // Checks of the trainer's events.
 
 import Type from 'typebox';
+import { trainingPrecisions } from '../../core/training-precision.ts';
 import type { TrainerEvent } from '../training-messages.ts';
 import { count, failure, messageReader, nullable, number } from './check-message.ts';
 
@@ -23,7 +24,7 @@ const metrics = Type.Object({
 export const readTrainerEvent = messageReader<TrainerEvent>()({
   started: Type.Object({
     ...{ rows: count, steps: count, tokens: count, rowsCut: count, rowsSkipped: Type.Optional(count) },
-    ...{ parameters: count, resumedStep: count },
+    ...{ parameters: count, precision: Type.Optional(Type.Enum(trainingPrecisions)), resumedStep: count },
   }),
   step: Type.Object({ metrics }),
   checkpoint: Type.Object({ step, validLoss: nullable(number), folder }),
