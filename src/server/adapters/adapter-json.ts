@@ -2,11 +2,10 @@
 
 import { mergeKey } from '../../core/adapter.ts';
 import type { AdapterAlias, AdapterVersion } from '../../registry/adapter-registry.ts';
+import { epochSeconds } from '../http/epoch-seconds.ts';
 import type { Adapter } from '../schemas/adapters.ts';
 import type { Alias } from '../schemas/aliases.ts';
 import type { Services } from '../services.ts';
-
-const seconds = (ms: number) => Math.floor(ms / 1000);
 
 export const idOf = ({ name, version }: Pick<AdapterVersion, 'name' | 'version'>) => `${name}@${version}`;
 
@@ -42,7 +41,7 @@ function adapterJson(services: Services, adapter: AdapterVersion, aliases: reado
     virtual_tokens: adapter.virtualTokens ?? 0,
     parameters: adapter.parameters,
     bytes: adapter.bytes,
-    created_at: seconds(adapter.createdAt),
+    created_at: epochSeconds(adapter.createdAt),
     created_by: adapter.createdBy,
     source: adapter.source,
     state: adapter.state,
@@ -63,7 +62,7 @@ export function aliasJson({ name, alias, targets, revision, updatedAt }: Adapter
     alias,
     targets: [...targets],
     revision,
-    updated_at: seconds(updatedAt),
+    updated_at: epochSeconds(updatedAt),
   };
 }
 

@@ -3,9 +3,8 @@
 import type { AuditEntry } from '../../tenants/audit.ts';
 import type { KeyRecord } from '../../tenants/keys.ts';
 import type { Tenant } from '../../tenants/tenants.ts';
+import { epochSeconds, epochSecondsOrNull } from '../http/epoch-seconds.ts';
 import type { Key, Tenant as TenantJson } from '../schemas/operation.ts';
-
-const seconds = (ms: number | null) => (ms === null ? null : Math.floor(ms / 1000));
 
 export const keyJson = (record: KeyRecord): Key => ({
   id: record.prefix,
@@ -15,11 +14,11 @@ export const keyJson = (record: KeyRecord): Key => ({
   scopes: [...record.scopes],
   adapters: record.adapters === null ? null : [...record.adapters],
   quota: record.quota,
-  created_at: seconds(record.createdAt)!,
+  created_at: epochSeconds(record.createdAt),
   created_by: record.createdBy,
-  expires_at: seconds(record.expiresAt),
-  revoked_at: seconds(record.revokedAt),
-  last_used_at: seconds(record.lastUsedAt),
+  expires_at: epochSecondsOrNull(record.expiresAt),
+  revoked_at: epochSecondsOrNull(record.revokedAt),
+  last_used_at: epochSecondsOrNull(record.lastUsedAt),
   last_ip: record.lastIp,
   replaced_by: record.replacedBy,
 });
@@ -27,8 +26,8 @@ export const keyJson = (record: KeyRecord): Key => ({
 export const tenantJson = ({ name, createdAt, disabledAt, quota }: Tenant): TenantJson => ({
   id: name,
   object: 'tenant',
-  created_at: seconds(createdAt),
-  disabled_at: seconds(disabledAt),
+  created_at: epochSecondsOrNull(createdAt),
+  disabled_at: epochSecondsOrNull(disabledAt),
   quota,
 });
 

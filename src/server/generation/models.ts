@@ -5,6 +5,7 @@
 import { LorikeetError } from '../../core/errors.ts';
 import type { AdapterVersion } from '../../registry/adapter-registry.ts';
 import type { NamedAdapter } from '../adapters/held-adapters.ts';
+import { epochSeconds } from '../http/epoch-seconds.ts';
 import type { ModelCard } from '../schemas/models.ts';
 import type { Services } from '../services.ts';
 
@@ -46,7 +47,7 @@ export function baseModelCard({ model, engine }: Services): ModelCard {
   return {
     id: model.name,
     object: 'model',
-    created: Math.floor(model.createdAt / 1000),
+    created: epochSeconds(model.createdAt),
     owned_by: 'lorikeet',
     root: model.digest,
     parent: null,
@@ -60,6 +61,6 @@ export function baseModelCard({ model, engine }: Services): ModelCard {
  * @param id what a caller writes as `model`
  */
 export function adapterCard(services: Services, id: string, adapter: AdapterVersion): ModelCard {
-  const created = Math.floor(adapter.createdAt / 1000);
+  const created = epochSeconds(adapter.createdAt);
   return { ...baseModelCard(services), id, created, root: adapter.digest, parent: services.model.name };
 }

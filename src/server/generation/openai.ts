@@ -1,6 +1,7 @@
 // What OpenAI's generation routes share: the head of an answer, its usage, and the chunks of a stream.
 
 import { LorikeetError } from '../../core/errors.ts';
+import { epochSeconds } from '../http/epoch-seconds.ts';
 import type { EventStream } from '../http/event-stream.ts';
 import type { Usage } from '../schemas/openai.ts';
 import type { Services } from '../services.ts';
@@ -29,7 +30,7 @@ export function headOf<O extends string>(
   object: O,
   model = services.model.name,
 ): Head<O> {
-  const created = Math.floor(services.clock.now() / 1000);
+  const created = epochSeconds(services.clock.now());
   const system_fingerprint = `fp_${services.model.digest.replace('sha256:', '').slice(0, 10)}`;
   return { id: `${prefix}-${services.newId()}`, object, created, model, system_fingerprint };
 }

@@ -3,6 +3,7 @@
 import { createHash } from 'node:crypto';
 import type { Merge } from '../../jobs/merges/merge.ts';
 import { idOf } from '../adapters/adapter-json.ts';
+import { epochSeconds } from '../http/epoch-seconds.ts';
 import type { Merge as MergeJson } from '../schemas/merges.ts';
 import type { Services } from '../services.ts';
 
@@ -31,7 +32,7 @@ export function mergeJson({ traffic }: Services, merge: Merge): MergeJson {
       top1_agreement: quality.top1Agreement,
     },
     automatic,
-    created_at: Math.floor(merge.createdAt / 1000),
+    created_at: epochSeconds(merge.createdAt),
     created_by: merge.createdBy,
     error: failure && { code: failure.code, message: failure.message },
   };

@@ -3,16 +3,14 @@
 import type { TrainingFile } from '../../jobs/training-files.ts';
 import type { JobCheckpoint, JobEvent, TrainingJobRecord } from '../../jobs/training-jobs.ts';
 import type { TrainingRecord } from '../../registry/adapter-registry.ts';
+import { epochSeconds, epochSecondsOrNull } from '../http/epoch-seconds.ts';
 import type { FileObject } from '../schemas/files.ts';
 import type { Checkpoint, Job, JobEvent as JobEventJson } from '../schemas/fine-tuning.ts';
 import { hyperparametersJson } from './hyperparameters.ts';
 
-const seconds = (ms: number) => Math.floor(ms / 1000);
-const secondsOrNull = (ms: number | null) => (ms === null ? null : seconds(ms));
-
 export function fileJson(file: TrainingFile): FileObject {
   const { id, bytes, createdAt, filename, purpose, digest, rows } = file;
-  const created_at = seconds(createdAt);
+  const created_at = epochSeconds(createdAt);
   return { id, object: 'file', bytes, created_at, filename, purpose, status: 'processed', digest, rows };
 }
 
@@ -22,9 +20,9 @@ export function jobJson(job: TrainingJobRecord): Job {
   return {
     id: job.id,
     object: 'fine_tuning.job',
-    created_at: seconds(job.createdAt),
-    finished_at: secondsOrNull(job.finishedAt),
-    estimated_finish: job.state === 'running' ? secondsOrNull(progress.finishAt) : null,
+    created_at: epochSeconds(job.createdAt),
+    finished_at: epochSecondsOrNull(job.finishedAt),
+    estimated_finish: job.state === 'running' ? epochSecondsOrNull(progress.finishAt) : null,
     status: job.state,
     model: spec.model,
     fine_tuned_model: job.adapter,
@@ -48,7 +46,7 @@ export function jobJson(job: TrainingJobRecord): Job {
 
 export function eventJson({ id, createdAt, level, message, data }: JobEvent): JobEventJson {
   const type = data === null ? 'message' : 'metrics';
-  return { id, object: 'fine_tuning.job.event', created_at: seconds(createdAt), level, message, type, data };
+  return { id, object: 'fine_tuning.job.event', created_at: epochSeconds(createdAt), level, message, type, data };
 }
 
 export function checkpointJson(job: string, checkpoint: JobCheckpoint): Checkpoint {
@@ -56,7 +54,7 @@ export function checkpointJson(job: string, checkpoint: JobCheckpoint): Checkpoi
   return {
     id,
     object: 'fine_tuning.job.checkpoint',
-    created_at: seconds(createdAt),
+    created_at: epochSeconds(createdAt),
     fine_tuning_job_id: job,
     fine_tuned_model_checkpoint: adapter,
     step_number: step,

@@ -10,6 +10,7 @@ import { adaptersJson, addressOf, idOf, listJson } from '../../adapters/adapter-
 import { stageParts } from '../../adapters/adapter-parts.ts';
 import { assertAllowed, isAllowed } from '../../adapters/allowed-adapters.ts';
 import { assertFreeName } from '../../generation/models.ts';
+import { readListPage } from '../../http/list-page.ts';
 import { type UploadWatch, watchUpload } from '../../http/upload-watch.ts';
 import { Adapter, AdapterList, PageQuery, PublishBody } from '../../schemas/adapters.ts';
 import { formOf } from '../../schemas/describe.ts';
@@ -53,16 +54,16 @@ export const adaptersRoute =
     await app.register(multipart, { limits: formLimits });
 
     app.get('/v1/adapters', { config, schema: list }, async ({ query, tenant, allowedAdapters }) => {
-      const limit = Math.min(Number(query.limit ?? limits.listPage), limits.listPage);
       // The cursor of this list is an id, and that of the registry is a name.
       const after = query.after?.split('@')[0] ?? null;
-      const found = await registry.list(tenant, { after, limit: limit + 1 });
-      const page = found.slice(0, limit);
-      const data = await adaptersJson(services, tenant, page);
+      const { rows, hasMore } = await readListPage(limits, query.limit, (limit) =>
+        registry.list(tenant, { after, limit }),
+      );
+      const data = await adaptersJson(services, tenant, rows);
       const shown = data.filter(({ name }) => isAllowed(allowedAdapters, name));
       // The next page begins behind the last adapter that was looked at, even where the key may not see that one.
-      const last = page.at(-1);
-      return { ...listJson(shown, found.length > limit), last_id: last === undefined ? null : idOf(last) };
+      const last = rows.at(-1);
+      return { ...listJson(shown, hasMore), last_id: last === undefined ? null : idOf(last) };
     });
 
     app.post(

@@ -3,6 +3,8 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import type { Batch } from '../../../jobs/batches/batches.ts';
 import { listJson } from '../../adapters/adapter-json.ts';
+import { epochSeconds } from '../../http/epoch-seconds.ts';
+import { readListPage } from '../../http/list-page.ts';
 import { BatchBody, BatchList, BatchObject, BatchParams, BatchQuery } from '../../schemas/batches.ts';
 import { errorAnswers } from '../../schemas/error.ts';
 import type { Services } from '../../services.ts';
@@ -52,9 +54,9 @@ export const batchesRoute =
     );
 
     app.get(url, { config, schema: list }, async ({ tenant, query }) => {
-      const limit = Math.min(Number(query.limit ?? pageDefault), limits.listPage);
-      const found = await batches.list(tenant, { after: query.after ?? null, limit: limit + 1 });
-      return listJson(found.slice(0, limit).map(batchJson), found.length > limit);
+      const { after = null, limit: asked = pageDefault } = query;
+      const { rows, hasMore } = await readListPage(limits, asked, (limit) => batches.list(tenant, { after, limit }));
+      return listJson(rows.map(batchJson), hasMore);
     });
 
     app.get(`${url}/:id`, { config, schema: schemaOf('One batch') }, async ({ tenant, params: { id } }) => {
@@ -75,10 +77,8 @@ export const batchesRoute =
     );
   };
 
-const seconds = (ms: number) => Math.floor(ms / 1000);
-
 function batchJson({ times, problems, ...batch }: Batch): BatchObject {
-  const at = (state: keyof typeof times) => (times[state] === undefined ? null : seconds(times[state]));
+  const at = (state: keyof typeof times) => (times[state] === undefined ? null : epochSeconds(times[state]));
   return {
     id: batch.id,
     object: 'batch',
@@ -89,9 +89,9 @@ function batchJson({ times, problems, ...batch }: Batch): BatchObject {
     status: batch.state,
     output_file_id: batch.outputFile,
     error_file_id: batch.errorFile,
-    created_at: seconds(batch.createdAt),
+    created_at: epochSeconds(batch.createdAt),
     in_progress_at: at('in_progress'),
-    expires_at: seconds(batch.expiresAt),
+    expires_at: epochSeconds(batch.expiresAt),
     finalizing_at: at('finalizing'),
     completed_at: at('completed'),
     failed_at: at('failed'),

@@ -8,6 +8,7 @@ import { LorikeetError } from '../../../core/errors.ts';
 import type { TrainingFile, UploadPurpose } from '../../../jobs/training-files.ts';
 import { listJson } from '../../adapters/adapter-json.ts';
 import { boundDownload } from '../../http/download.ts';
+import { readListPage } from '../../http/list-page.ts';
 import { watchUpload } from '../../http/upload-watch.ts';
 import { Deletion } from '../../schemas/adapters.ts';
 import { formOf } from '../../schemas/describe.ts';
@@ -99,11 +100,12 @@ export const filesRoute =
 
     app.get(url, { config, schema: list }, async (request) => {
       const { tenant, query } = request;
-      const limit = Math.min(Number(query.limit ?? limits.listPage), limits.listPage);
       const purposes = shownPurposes(request, query.purpose ?? null);
       const page = { after: query.after ?? null, purposes, newestFirst: query.order !== 'asc' };
-      const found = await files.list(tenant, { ...page, limit: limit + 1 });
-      return listJson(found.slice(0, limit).map(fileJson), found.length > limit);
+      const { rows, hasMore } = await readListPage(limits, query.limit, (limit) =>
+        files.list(tenant, { ...page, limit }),
+      );
+      return listJson(rows.map(fileJson), hasMore);
     });
 
     app.get(`${url}/:id`, { config, schema: one }, async (request) => fileJson(await find(request)));

@@ -9,6 +9,7 @@ import { outputItems, type ResponseHead, responseJson } from '../../generation/d
 import { chatOf, logprobsOf, refuseUnserved, responsesStream } from '../../generation/dialects/responses.ts';
 import { adaptersOfModel } from '../../generation/models.ts';
 import { checkUnsupported } from '../../generation/unsupported.ts';
+import { epochSeconds } from '../../http/epoch-seconds.ts';
 import { errorAnswers } from '../../schemas/error.ts';
 import { InputTokensBody, ResponsesBody } from '../../schemas/responses.ts';
 import type { Services } from '../../services.ts';
@@ -55,7 +56,7 @@ export const responsesRoute =
       };
       const head: ResponseHead = {
         ...{ id: services.newId().replaceAll('-', ''), model: body.model ?? services.model.name, body },
-        ...{ createdAt: Math.floor(services.clock.now() / 1000), tokenizer: services.tokenizer },
+        ...{ createdAt: epochSeconds(services.clock.now()), tokenizer: services.tokenizer },
       };
       const exchange = { request, reply };
       if (body.stream) {

@@ -3,6 +3,7 @@
 
 import type { FastifyPluginAsyncTypebox, Static } from '@fastify/type-provider-typebox';
 import type { UsageRow } from '../../../storage/tables.ts';
+import { readListPage } from '../../http/list-page.ts';
 import { errorAnswers } from '../../schemas/error.ts';
 import { AdminUsageQuery, UsageList, UsageQuery } from '../../schemas/usage.ts';
 import type { Services } from '../../services.ts';
@@ -28,13 +29,12 @@ export const usageRoute =
   ({ service, limits }: Services): FastifyPluginAsyncTypebox =>
   async (app) => {
     const pageOf = async (tenant: string | null, query: Static<typeof UsageQuery>) => {
-      const limit = Math.min(Number(query.limit ?? limits.listPage), limits.listPage);
       const from = Math.floor(Number(query.start_time ?? 0) / 60);
       const to = query.end_time === undefined ? Number.MAX_SAFE_INTEGER : Math.floor(Number(query.end_time) / 60);
       const after = query.page === undefined ? null : placeOf(query.page);
-      const found = await service.usage.list(tenant, { from, to, after, limit: limit + 1 });
-      const rows = found.slice(0, limit);
-      const hasMore = found.length > limit;
+      const { rows, hasMore } = await readListPage(limits, query.limit, (limit) =>
+        service.usage.list(tenant, { from, to, after, limit }),
+      );
       return {
         object: 'list' as const,
         data: rows.map(usageJson),

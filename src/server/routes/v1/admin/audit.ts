@@ -3,6 +3,7 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import { listJson } from '../../../adapters/adapter-json.ts';
 import { auditJson } from '../../../admin/operation-json.ts';
+import { readListPage } from '../../../http/list-page.ts';
 import { errorAnswers } from '../../../schemas/error.ts';
 import { AuditList, AuditQuery } from '../../../schemas/operation.ts';
 import type { Services } from '../../../services.ts';
@@ -18,12 +19,13 @@ export const auditRoute =
   ({ audit, limits }: Services): FastifyPluginAsyncTypebox =>
   async (app) => {
     app.get('/v1/admin/audit', { config: { scope: 'operator' }, schema }, async ({ query }) => {
-      const limit = Math.min(Number(query.limit ?? limits.listPage), limits.listPage);
       const ms = (seconds: string | undefined) => (seconds === undefined ? null : Number(seconds) * 1000);
       const { tenant = null, actor = null, action = null, since, until, after } = query;
       const before = after === undefined ? null : Number(after);
       const times = { since: ms(since), until: ms(until) };
-      const found = await audit.read({ tenant, actor, action, ...times, before, limit: limit + 1 });
-      return listJson(found.slice(0, limit).map(auditJson), found.length > limit);
+      const { rows, hasMore } = await readListPage(limits, query.limit, (limit) =>
+        audit.read({ tenant, actor, action, ...times, before, limit }),
+      );
+      return listJson(rows.map(auditJson), hasMore);
     });
   };

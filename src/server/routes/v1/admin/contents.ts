@@ -4,6 +4,7 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import { LorikeetError } from '../../../../core/errors.ts';
 import { adaptersJson, listJson } from '../../../adapters/adapter-json.ts';
+import { readListPage } from '../../../http/list-page.ts';
 import { errorAnswers } from '../../../schemas/error.ts';
 import { AllQuery, TenantAdapterList, TenantJobList } from '../../../schemas/operation.ts';
 import type { Services } from '../../../services.ts';
@@ -28,28 +29,29 @@ export const contentsRoute =
   (services: Services): FastifyPluginAsyncTypebox =>
   async (app) => {
     const { registry, jobs, limits } = services;
-    const limitOf = (limit: string | undefined) => Math.min(Number(limit ?? limits.listPage), limits.listPage);
 
     app.get('/v1/admin/adapters', { config, schema: adapters }, async ({ query }) => {
-      const limit = limitOf(query.limit);
+      const { tenant = null } = query;
       const after = query.after === undefined ? null : cursorOf(query.after);
-      const found = await registry.listAll({ tenant: query.tenant ?? null, after, limit: limit + 1 });
+      const { rows, hasMore } = await readListPage(limits, query.limit, (limit) =>
+        registry.listAll({ tenant, after, limit }),
+      );
       const data = await Promise.all(
-        found.slice(0, limit).map(async (adapter) => {
+        rows.map(async (adapter) => {
           const [body] = await adaptersJson(services, adapter.tenant, [adapter]);
           return { ...body!, tenant: adapter.tenant };
         }),
       );
-      const list = listJson(data, found.length > limit);
+      const list = listJson(data, hasMore);
       const ends = { first: data[0], last: data.at(-1) };
       const idOf = (one: (typeof data)[number] | undefined) => (one === undefined ? null : `${one.tenant}:${one.name}`);
       return { ...list, first_id: idOf(ends.first), last_id: idOf(ends.last) };
     });
 
     app.get('/v1/admin/jobs', { config, schema: allJobs }, async ({ query }) => {
-      const limit = limitOf(query.limit);
-      const found = await jobs.list(query.tenant ?? null, { after: query.after ?? null, limit: limit + 1 });
-      return listJson(found.slice(0, limit).map(jobJson), found.length > limit);
+      const { tenant = null, after = null } = query;
+      const { rows, hasMore } = await readListPage(limits, query.limit, (limit) => jobs.list(tenant, { after, limit }));
+      return listJson(rows.map(jobJson), hasMore);
     });
   };
 

@@ -5,6 +5,7 @@ import { LorikeetError } from '../../../../core/errors.ts';
 import type { KeyChange, KeyRecord } from '../../../../tenants/keys.ts';
 import { listJson } from '../../../adapters/adapter-json.ts';
 import { keyJson } from '../../../admin/operation-json.ts';
+import { readListPage } from '../../../http/list-page.ts';
 import { errorAnswers } from '../../../schemas/error.ts';
 import {
   Key,
@@ -55,10 +56,9 @@ export const keysRoute =
   ({ keys, limits }: Services): FastifyPluginAsyncTypebox =>
   async (app) => {
     app.get(url, { config, schema: list }, async ({ query }) => {
-      const limit = Math.min(Number(query.limit ?? limits.listPage), limits.listPage);
-      const page = { tenant: query.tenant ?? null, after: query.after ?? null, limit: limit + 1 };
-      const found = await keys.page(page);
-      return listJson(found.slice(0, limit).map(keyJson), found.length > limit);
+      const { tenant = null, after = null } = query;
+      const { rows, hasMore } = await readListPage(limits, query.limit, (limit) => keys.page({ tenant, after, limit }));
+      return listJson(rows.map(keyJson), hasMore);
     });
 
     app.post(url, { config: { ...config, audit: 'keys.create' }, schema: create }, async (request, reply) => {

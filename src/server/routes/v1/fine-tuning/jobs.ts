@@ -2,6 +2,7 @@
 
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import { listJson } from '../../../adapters/adapter-json.ts';
+import { readListPage } from '../../../http/list-page.ts';
 import { errorAnswers } from '../../../schemas/error.ts';
 import { Job, JobBody, JobList, JobPageQuery } from '../../../schemas/fine-tuning.ts';
 import type { Services } from '../../../services.ts';
@@ -50,8 +51,8 @@ export const jobsRoute =
     );
 
     app.get(url, { config, schema: list }, async ({ tenant, query }) => {
-      const limit = Math.min(Number(query.limit ?? pageDefault), limits.listPage);
-      const found = await jobs.list(tenant, { after: query.after ?? null, limit: limit + 1 });
-      return listJson(found.slice(0, limit).map(jobJson), found.length > limit);
+      const { after = null, limit: asked = pageDefault } = query;
+      const { rows, hasMore } = await readListPage(limits, asked, (limit) => jobs.list(tenant, { after, limit }));
+      return listJson(rows.map(jobJson), hasMore);
     });
   };

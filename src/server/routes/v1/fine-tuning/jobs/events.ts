@@ -8,6 +8,7 @@ import { listJson } from '../../../../adapters/adapter-json.ts';
 import { answerNobody } from '../../../../generation/answer.ts';
 import { errorAnswer } from '../../../../http/error-answer.ts';
 import { eventStream, eventStreamHeaders } from '../../../../http/event-stream.ts';
+import { readListPage } from '../../../../http/list-page.ts';
 import { onClose } from '../../../../http/on-close.ts';
 import { toLorikeetError } from '../../../../http/plugins/errors.ts';
 import { eventOf } from '../../../../schemas/describe.ts';
@@ -60,8 +61,6 @@ export const jobEventsRoute =
   (services: Services): FastifyPluginAsyncTypebox =>
   async (app) => {
     const { jobs, limits } = services;
-    const limitOf = (limit: string | undefined, fallback: number) =>
-      Math.min(Number(limit ?? fallback), limits.listPage);
 
     app.get(`${url}/events`, { config, schema: events }, async (request, reply) => {
       const { tenant, params, query, headers } = request;
@@ -72,17 +71,20 @@ export const jobEventsRoute =
         const told = await jobs.follow(tenant, params.id, after, stop.signal);
         return sendEvents(services, { request, reply, stop }, told);
       }
-      const limit = limitOf(query.limit, eventsDefault);
-      const found = await jobs.events(tenant, params.id, { after, limit: limit + 1 });
-      return listJson(found.slice(0, limit).map(eventJson), found.length > limit);
+      const { rows, hasMore } = await readListPage(limits, query.limit ?? eventsDefault, (limit) =>
+        jobs.events(tenant, params.id, { after, limit }),
+      );
+      return listJson(rows.map(eventJson), hasMore);
     });
 
     app.get(`${url}/checkpoints`, { config, schema: checkpoints }, async ({ tenant, params: { id }, query }) => {
-      const limit = limitOf(query.limit, checkpointsDefault);
-      const found = await jobs.checkpoints(tenant, id, { after: query.after ?? null, limit: limit + 1 });
+      const { after = null, limit: asked = checkpointsDefault } = query;
+      const { rows, hasMore } = await readListPage(limits, asked, (limit) =>
+        jobs.checkpoints(tenant, id, { after, limit }),
+      );
       return listJson(
-        found.slice(0, limit).map((checkpoint) => checkpointJson(id, checkpoint)),
-        found.length > limit,
+        rows.map((checkpoint) => checkpointJson(id, checkpoint)),
+        hasMore,
       );
     });
   };
