@@ -10,6 +10,7 @@ import { exportAdapter } from './adapters/export.ts';
 import { pullAdapter } from './adapters/pull.ts';
 import { pushAdapter } from './adapters/push.ts';
 import { adapterTable, describeAdapter } from './adapters/show.ts';
+import { allPages } from './all-pages.ts';
 import { askServer, type Server, ServerRefusal } from './ask-server.ts';
 import { type Command, type ExitCode, exitCodes, type Invocation, UsageError } from './command.ts';
 import { describeMerge, mergeAdapter, unmergeAdapter } from './merges.ts';
@@ -65,7 +66,7 @@ async function withNearName(server: Server, error: unknown, reference = ''): Pro
   if (!(error instanceof ServerRefusal) || error.code !== 'adapter_not_found') return error;
   if (error.message.includes('Did you mean')) return error;
   const { name } = parseReference(reference) ?? { name: reference };
-  const known = await allAdapters(server).catch(() => []);
+  const known = await allPages<Adapter>(server, '/v1/adapters').catch(() => []);
   const meant = suggest(name, [...new Set(known.map((adapter) => adapter.name))]);
   return meant === null
     ? error
@@ -78,7 +79,7 @@ const verbs: Readonly<Record<string, Verb>> = {
   list: {
     words: [0, 0],
     async run(server, { json, print, printJson }) {
-      const adapters = await allAdapters(server);
+      const adapters = await allPages<Adapter>(server, '/v1/adapters');
       if (json) printJson(adapters);
       else if (adapters.length === 0) print('No adapters. `lorikeet adapters push <folder>` makes one.');
       else for (const line of adapterTable(adapters)) print(line);
@@ -182,16 +183,6 @@ const verbs: Readonly<Record<string, Verb>> = {
     },
   },
 };
-
-async function allAdapters(server: Server): Promise<Adapter[]> {
-  const adapters: Adapter[] = [];
-  for (let after = ''; ; ) {
-    const page = await server.get<{ data: Adapter[]; has_more: boolean; last_id: string }>(`/v1/adapters${after}`);
-    adapters.push(...page.data);
-    if (!page.has_more) return adapters;
-    after = `?after=${encodeURIComponent(page.last_id)}`;
-  }
-}
 
 /** Throws unless the reference deletes one version or alias: a name with more of them needs `--yes`. */
 async function assertSingle(server: Server, reference: string): Promise<void> {

@@ -1,8 +1,10 @@
 // `lorikeet jobs list | show | follow | pause | resume | cancel`, on a running server.
 
 import type { Job } from '../server/schemas/fine-tuning.ts';
+import { allPages } from './all-pages.ts';
 import { askServer, type Server } from './ask-server.ts';
 import { type Command, type ExitCode, exitCodes, type Invocation } from './command.ts';
+import { date } from './date.ts';
 import { columns } from './help.ts';
 import { addressOf, followJob } from './jobs/follow.ts';
 import { duration } from './jobs/training-bar.ts';
@@ -29,7 +31,7 @@ type Verb = (server: Server, invocation: Invocation, id: string) => Promise<Exit
 
 const verbs: Readonly<Record<string, Verb>> = {
   async list(server, { json, print, printJson }) {
-    const jobs = await allJobs(server);
+    const jobs = await allPages<Job>(server, '/v1/fine_tuning/jobs');
     if (json) printJson(jobs);
     else if (jobs.length === 0) print('No jobs. `lorikeet train <file.jsonl>` begins one.');
     else print(columns(jobs.map((job) => [`${job.id}  ${job.status.padEnd(16)}`, progressOf(job)])));
@@ -57,25 +59,11 @@ function change(verb: 'pause' | 'resume' | 'cancel'): Verb {
   };
 }
 
-async function allJobs(server: Server): Promise<Job[]> {
-  const jobs: Job[] = [];
-  for (let after = ''; ; ) {
-    const page = await server.get<{ data: Job[]; has_more: boolean; last_id: string }>(
-      `/v1/fine_tuning/jobs?limit=100${after}`,
-    );
-    jobs.push(...page.data);
-    if (!page.has_more) return jobs;
-    after = `&after=${encodeURIComponent(page.last_id)}`;
-  }
-}
-
 function progressOf({ fine_tuned_model: adapter, error, step, total_steps: total }: Job): string {
   if (adapter !== null) return adapter;
   if (error !== null) return error.message;
   return total === null ? '' : `step ${step} of ${total}`;
 }
-
-const date = (seconds: number) => new Date(seconds * 1000).toISOString().slice(0, 16).replace('T', ' ');
 
 function describe(job: Job): string {
   const left = job.estimated_finish === null ? null : job.estimated_finish - job.created_at;
@@ -83,10 +71,10 @@ function describe(job: Job): string {
     ['id', job.id],
     ['status', job.status],
     ['model', job.model],
-    ['made', date(job.created_at)],
+    ['made', date(job.created_at * 1000)],
     ...(job.total_steps === null ? [] : [['step', `${job.step} of ${job.total_steps}`] as const]),
     ...(left === null ? [] : [['in all', `about ${duration(left)}`] as const]),
-    ...(job.finished_at === null ? [] : [['ended', date(job.finished_at)] as const]),
+    ...(job.finished_at === null ? [] : [['ended', date(job.finished_at * 1000)] as const]),
     ...(job.fine_tuned_model === null ? [] : [['adapter', job.fine_tuned_model] as const]),
     ...(job.trained_tokens === null ? [] : [['tokens', job.trained_tokens.toLocaleString('en')] as const]),
     ...(job.error === null ? [] : [['error', `${job.error.message} (${job.error.code})`] as const]),

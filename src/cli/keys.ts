@@ -14,6 +14,7 @@ import { type AuditLog, auditLog } from '../tenants/audit.ts';
 import { type CreatedKey, type KeyRecord, type KeyStore, keyStore } from '../tenants/keys.ts';
 import { defaultTenant, isScope, isTenantName, type Scope, scopes } from '../tenants/scopes.ts';
 import { type Command, type ExitCode, exitCodes, type Invocation, UsageError } from './command.ts';
+import { date } from './date.ts';
 import { wrongVerb } from './verbs.ts';
 
 /** Default scopes of the first key. From then on the server asks every caller for a key, its operator included. */
@@ -167,5 +168,3 @@ function line(record: KeyRecord): string {
     .filter(Boolean)
     .join('  ');
 }
-
-const date = (ms: number) => new Date(ms).toISOString().slice(0, 16).replace('T', ' ');

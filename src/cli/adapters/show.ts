@@ -1,17 +1,16 @@
 // Prints adapters: many as a table, one as a list of its properties.
 
 import type { Adapter } from '../../server/schemas/adapters.ts';
+import { date } from '../date.ts';
 import { columns, table } from '../help.ts';
 import { megabytes } from '../progress-bar.ts';
-
-const date = (seconds: number) => new Date(seconds * 1000).toISOString().slice(0, 16).replace('T', ' ');
 
 export function adapterTable(adapters: readonly Adapter[]): string[] {
   const rows = adapters.map((adapter) => [
     adapter.id,
     adapter.virtual_tokens > 0 ? `${adapter.virtual_tokens} tokens` : `r ${adapter.r}`,
     megabytes(adapter.bytes),
-    date(adapter.created_at),
+    date(adapter.created_at * 1000),
     [adapter.state, ...adapter.aliases.map((alias) => `:${alias}`)].join(' '),
   ]);
   return table(rows);
@@ -27,7 +26,7 @@ export const describeAdapter = (adapter: Adapter): string =>
       : [['rank', String(adapter.r)] as const, ['modules', adapter.target_modules.join(', ')] as const]),
     ['parameters', adapter.parameters.toLocaleString('en')],
     ['size', megabytes(adapter.bytes)],
-    ['made', `${date(adapter.created_at)} by ${adapter.source}`],
+    ['made', `${date(adapter.created_at * 1000)} by ${adapter.source}`],
     ['state', adapter.state],
     ...(adapter.chat_template === null ? [] : [['template', `its own, ${adapter.chat_template}`] as const]),
     ['aliases', adapter.aliases.join(', ') || 'none'],
