@@ -35,7 +35,7 @@ export type ModelIdentity = {
 };
 
 /** A setting of this server as text; secrets are masked. */
-export type Setting = { readonly env: string; readonly shown: string; readonly origin: string };
+export type ShownSetting = { readonly env: string; readonly shown: string; readonly origin: string };
 
 export type AppDeps = {
   /** Origins whose pages may read answers; `*` allows any, an empty list none. */
@@ -79,7 +79,7 @@ export type AppDeps = {
   readonly requestTimeoutMs: number | null;
   /** A key with every scope; null where none is configured. */
   readonly adminKey: string | null;
-  readonly settings: readonly Setting[];
+  readonly settings: readonly ShownSetting[];
   readonly metrics: Metrics;
   readonly logger: FastifyBaseLogger;
   readonly clock: Clock;

@@ -16,7 +16,7 @@ export type ErrorDialect = {
 export function answerErrorsIn(app: FastifyInstance, services: Services, dialect: ErrorDialect): void {
   app.setErrorHandler((cause, request, reply) => {
     const error = toLorikeetError(cause);
-    const { status = error.status } = { status: dialect.status?.(error) };
+    const status = dialect.status?.(error) ?? error.status;
     return answerError(services, error, request, reply, { status, body: dialect.body(error) });
   });
 }

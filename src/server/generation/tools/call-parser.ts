@@ -65,18 +65,18 @@ export class CallParser {
   #readMarked(isLast: boolean): boolean {
     const at = this.#held.indexOf(mark);
     if (at >= 0) {
-      this.#say(this.#held.slice(0, at));
+      this.#emitText(this.#held.slice(0, at));
       return this.#begin(at + mark.length);
     }
     const certain = isLast ? this.#held.length : this.#held.length - overlap(this.#held, mark);
-    this.#say(this.#held.slice(0, certain));
+    this.#emitText(this.#held.slice(0, certain));
     this.#held = this.#held.slice(certain);
     return false;
   }
 
   #readBare(isLast: boolean): boolean {
     if (this.#hasText) {
-      this.#say(this.#held);
+      this.#emitText(this.#held);
       this.#held = '';
       return false;
     }
@@ -103,7 +103,7 @@ export class CallParser {
     if (this.#held === '') return false;
     const [start, name] = head.exec(this.#held) ?? [];
     if (name !== undefined && names.has(name)) {
-      this.#name(name);
+      this.#emitName(name);
       this.#held = this.#held.slice(start!.length);
       this.#phase = 'arguments';
       return true;
@@ -116,9 +116,9 @@ export class CallParser {
     }
     const length = end < 0 ? this.#held.length : this.#seen + end;
     const call = wholeCall(this.#held.slice(0, length), names);
-    if (call === null) return this.#isText();
-    this.#name(call.name);
-    this.#argue(call.arguments);
+    if (call === null) return this.#emitAsText();
+    this.#emitName(call.name);
+    this.#emitArguments(call.arguments);
     this.#held = this.#held.slice(length);
     this.#calls++;
     this.#phase = 'tail';
@@ -126,12 +126,12 @@ export class CallParser {
   }
 
   /** Reports the mark as text, with all that follows until the next mark. */
-  #isText(): boolean {
-    if (this.#options.form.name === 'hermes') this.#say(mark);
+  #emitAsText(): boolean {
+    if (this.#options.form.name === 'hermes') this.#emitText(mark);
     this.#hasText = true;
     const next = this.#held.indexOf(mark);
     const text = next < 0 ? this.#held : this.#held.slice(0, next);
-    this.#say(text);
+    this.#emitText(text);
     this.#held = this.#held.slice(text.length);
     this.#phase = 'text';
     return true;
@@ -140,7 +140,7 @@ export class CallParser {
   #readArguments(): boolean {
     const end = this.#end.push(this.#held);
     const part = end < 0 ? this.#held : this.#held.slice(0, end);
-    this.#argue(part);
+    this.#emitArguments(part);
     this.#held = this.#held.slice(part.length);
     if (end < 0) return false;
     this.#calls++;
@@ -160,7 +160,7 @@ export class CallParser {
     return true;
   }
 
-  #name(name: string): void {
+  #emitName(name: string): void {
     const id = this.#options.newId();
     this.#deltas.push({
       call: { index: this.#calls, id, type: 'function', function: { name, arguments: '' } },
@@ -168,12 +168,12 @@ export class CallParser {
     this.#end = jsonEnd();
   }
 
-  #argue(part: string): void {
+  #emitArguments(part: string): void {
     if (part !== '') this.#deltas.push({ call: { index: this.#calls, function: { arguments: part } } });
   }
 
   /** Reports text; white space around calls is dropped. */
-  #say(text: string): void {
+  #emitText(text: string): void {
     if (text === '' || (this.#calls > 0 && text.trim() === '')) return;
     this.#hasText = true;
     this.#deltas.push({ content: text });
