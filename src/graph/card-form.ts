@@ -55,10 +55,12 @@ function tilesOf(form: PackedForm, packed: Uint8Array<ArrayBuffer>): Uint8Array<
   const tileBytes = codeBytes + 2 * tileOutputs * (corrected ? 2 : 1);
   const tiles = new Uint8Array(Math.ceil(n / tileOutputs) * blocks * tileBytes);
   const halves = new Float16Array(tiles.buffer);
+  const words = new Uint32Array(tiles.buffer);
   const shift = bits === 4 ? zeroOf(bits) : 0;
   const rows = packedRows(form, packed);
   const coded = createCodedRow(k);
   const { codes, scales, minimums } = coded;
+  const codeWords = new Uint32Array(codes.buffer);
   for (let row = 0; row < n; row++) {
     rows.read(row, coded);
     const output = row % tileOutputs;
@@ -74,7 +76,12 @@ function tilesOf(form: PackedForm, packed: Uint8Array<ArrayBuffer>): Uint8Array<
         const from = block * blockSize + 8 * part;
         const place = tile + 16 * (firstThread + part);
         if (bits === 4) writeNibbles(tiles, place + 4 * product, codes, from);
-        else tiles.set(codes.subarray(from, from + 8), place + (product >> 1) * unitBytes + (product % 2) * 8);
+        else {
+          // Eight bytes as two words.
+          const to = (place + (product >> 1) * unitBytes + (product % 2) * 8) / 4;
+          words[to] = codeWords[from / 4]!;
+          words[to + 1] = codeWords[from / 4 + 1]!;
+        }
       }
     }
   }
