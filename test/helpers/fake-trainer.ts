@@ -49,7 +49,8 @@ export function fakeTrainer(options: FakeTrainerOptions = {}): FakeTrainer {
     const end = fake.options.dieAfter?.(++lives) ?? null;
     if (fake.options.dieAfter === undefined) lives++;
     let job: TrainingJob | null = null;
-    let [done, taken] = [0, 0];
+    // Rows are counted once: a test may end, and its folder go, while a trainer still steps.
+    let [done, taken, steps] = [0, 0, 0];
     let timer: NodeJS.Timeout | null = null;
     const isAlive = () => living.has(life);
     const say = (event: TrainerEvent) => isAlive() && handlers.onEvent(event);
@@ -69,10 +70,10 @@ export function fakeTrainer(options: FakeTrainerOptions = {}): FakeTrainer {
           return exit('ended with exit code 1');
         }
         if (taken === end) return exit('was ended by SIGSEGV');
-        if (done < stepsOf(job)) {
+        if (done < steps) {
           taken++;
-          say({ type: 'step', metrics: metricsOf(job, ++done, fake.options) });
-          const isDue = done % job.hyperparameters.checkpointSteps === 0 && done < stepsOf(job);
+          say({ type: 'step', metrics: metricsOf(job, { step: ++done, steps }, fake.options) });
+          const isDue = done % job.hyperparameters.checkpointSteps === 0 && done < steps;
           if (isDue)
             say({ type: 'checkpoint', step: done, validLoss: null, folder: save(job, `checkpoints/${done}`, done) });
           return again();
@@ -96,7 +97,7 @@ export function fakeTrainer(options: FakeTrainerOptions = {}): FakeTrainer {
           jobs.push(job);
           done = lastCheckpoint(job);
           const rows = rowsOf(job);
-          const steps = stepsOf(job);
+          steps = stepsOf(job, rows);
           const tokens = (steps - done) * stepTokens;
           say({ type: 'started', rows, steps, tokens, rowsCut: 0, parameters: 64, resumedStep: done });
           again();
@@ -137,9 +138,8 @@ export function fakeTrainer(options: FakeTrainerOptions = {}): FakeTrainer {
 
 const rowsOf = ({ trainingFile }: TrainingJob) => readFileSync(trainingFile, 'utf8').trim().split('\n').length;
 
-function stepsOf(job: TrainingJob): number {
-  const { maxSteps, epochs, batchRows } = job.hyperparameters;
-  return maxSteps ?? epochs! * Math.ceil(rowsOf(job) / (batchRows ?? 8));
+function stepsOf({ hyperparameters: { maxSteps, epochs, batchRows } }: TrainingJob, rows: number): number {
+  return maxSteps ?? epochs! * Math.ceil(rows / (batchRows ?? 8));
 }
 
 /** Writes a folder that is there whole or not at all. */
@@ -162,8 +162,9 @@ function lastCheckpoint({ folder }: TrainingJob): number {
 
 const validLossOf = ({ validLoss = (step) => 2 + 1 / step }: FakeTrainerOptions, step: number) => validLoss(step);
 
-function metricsOf(job: TrainingJob, step: number, options: FakeTrainerOptions) {
-  const steps = stepsOf(job);
+type Steps = { readonly step: number; readonly steps: number };
+
+function metricsOf(job: TrainingJob, { step, steps }: Steps, options: FakeTrainerOptions) {
   const isValidated = job.validationFile !== null && step % job.hyperparameters.evalSteps === 0;
   return {
     ...{ step, steps, epoch: step / steps, trainLoss: 1 + 1 / step },
