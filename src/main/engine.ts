@@ -38,18 +38,8 @@ export function startEngine(config: Config, { model, memory, tokenizer, logger }
   const devices = deviceNames(config.device);
   const each: Omit<EngineConfig, 'device' | 'trainsBeside'> = {
     ...{ model, weightBits, decodeActivations, ortLibrary, maxSequences, maxContext, prefillChunk },
-    ...{
-      devicePrecision,
-      deviceKernels,
-      deviceKv,
-      kvType,
-      kvBytes,
-      prefixBytes,
-      adapterBytes,
-      adapterPages,
-      adapterBits,
-    },
-    ...{ pastTextBytes, mergeBytes },
+    ...{ devicePrecision, deviceKernels, deviceKv, kvType, kvBytes, prefixBytes },
+    ...{ adapterBytes, adapterPages, adapterBits, pastTextBytes, mergeBytes },
     threads: threadsOfEach(config),
     sharesBasePrefixes: config.shareBasePrefixes === 'on',
     speculates: config.speculation !== 'off',
