@@ -3,7 +3,7 @@
 //
 //     npm run bench:gpu -- --device cuda [--model random:1b] [--rows 1,16,64,128,256] [--adapters 0,1,16,all]
 //         [--context 128] [--rank 16] [--rounds 20] [--resident 1000] [--bits 4|8|32] [--python <with torch and peft>]
-//         [--kernels recorded|own|runtime] [--kv rows|blocks]
+//         [--kernels recorded|own|runtime] [--kv rows|blocks] [--precision float16|bfloat16]
 //     npm run bench:gpu -- --device cpu --model random:tiny --rows 1,4 --adapters 0,2,all --resident 8    for a trial
 //
 // `--device cpu` runs the device's graphs on the processor, to try this program out. Its figures mean nothing.
@@ -20,7 +20,7 @@ import { joinedSizes } from '../src/engine/adapters/resident-adapter.ts';
 import { createDecoder } from '../src/engine/runner/decoder.ts';
 import { blockForm, targetOf } from '../src/engine/runner/device-target.ts';
 import type { LinearBits, LoweredModel } from '../src/graph/lowered.ts';
-import type { GraphTarget, Real } from '../src/graph/target.ts';
+import { type GraphTarget, type Real, realBytes } from '../src/graph/target.ts';
 import { createOnnxRuntime } from '../src/runtime/onnx-runtime.ts';
 import type { Runtime } from '../src/runtime/session.ts';
 import { copyBandwidth } from './gpu/bandwidth.ts';
@@ -46,13 +46,17 @@ const { values: flags } = parseArgs({
     python: { type: 'string' },
     kernels: { type: 'string', default: 'recorded' },
     kv: { type: 'string', default: 'rows' },
+    precision: { type: 'string' },
   },
 });
 const inBlocks = flags.kv === 'blocks';
 const [context, rank, rounds, resident] = [flags.context, flags.rank, flags.rounds, flags.resident].map(Number) as [
   ...[number, number, number, number],
 ];
-const { config } = loadConfig(flags.device === undefined ? {} : { device: flags.device });
+const { config } = loadConfig({
+  ...(flags.device && { device: flags.device }),
+  ...(flags.precision && { 'device-precision': flags.precision }),
+});
 const device = parseDevice(config.device);
 const real: Real = config.devicePrecision ?? (device.kind === 'cuda' ? 'float16' : 'float32');
 const rowCounts = flags.rows.split(',').map(Number);
@@ -120,6 +124,7 @@ function openRuntime(): Runtime {
       cudaDir: cudaDir(dataDir),
       deviceKernels: flags.kernels as DeviceKernels,
       inBlocks,
+      ...(real === 'bfloat16' && { cardReal: real }),
       // Rounds that warm up and are not counted.
       runsBefore: 2,
     });
@@ -143,7 +148,7 @@ function pagesThatFit(): number {
     (sum, { layers, in: inputs, modules, out }) => sum + 8 * layers * (modules.length * inputs + out),
     0,
   );
-  return Math.floor(((freeBytes * 5) / 6 - weightBytes(model)) / (pageBytes * (real === 'float16' ? 2 : 4)));
+  return Math.floor(((freeBytes * 5) / 6 - weightBytes(model)) / (pageBytes * realBytes[real]));
 }
 
 /** Fills all pages with adapters. Gives the bytes sent and the seconds taken. */
@@ -170,7 +175,7 @@ async function measurePeft(): Promise<PeftRun | string> {
 /** Bytes that a step must read: weights, keys and values, and the pages of its adapters. */
 function bytesRead({ rows, adapters }: Work): number {
   const { layers, kvHeads, headDim } = model.shape;
-  const size = real === 'float16' ? 2 : 4;
+  const size = realBytes[real];
   const kv = 2 * layers * rows * kvHeads * context * headDim * size;
   const pageBytes = decoder.pages.memory.bytes / (pages + 1);
   return weightBytes(model) + kv + adapters * Math.ceil(rank / 8) * pageBytes;
@@ -179,7 +184,7 @@ function bytesRead({ rows, adapters }: Work): number {
 /** Bytes of the weights on the device, without the embedding, of which a step reads only a few rows. */
 function weightBytes({ weights }: LoweredModel): number {
   const sizeOf = (data: Float32Array | Uint8Array) =>
-    data instanceof Float32Array && real === 'float16' ? data.byteLength / 2 : data.byteLength;
+    data instanceof Float32Array ? data.length * realBytes[real] : data.byteLength;
   return [...weights].reduce((sum, [name, { data }]) => sum + (name === 'embedding' ? 0 : sizeOf(data)), 0);
 }
 
@@ -232,6 +237,7 @@ function report(): void {
   const folder = new URL('results/', import.meta.url);
   mkdirSync(folder, { recursive: true });
   const told = [config.device.replace(':', '-'), name.replace(/\W+/g, '-'), ...(inBlocks ? ['blocks'] : [])];
+  if (real === 'bfloat16') told.push(real);
   const file = new URL(`${date.slice(0, 10)}-gpu-${told.join('-')}.json`, folder);
   const { kernels, kv } = flags;
   const measurements = { bandwidth, results, prompts, memory, preparing, peft };

@@ -3,6 +3,7 @@
 import { join } from 'node:path';
 import type { Config } from '../../src/config.ts';
 import type { ModelShape } from '../../src/core/base-model.ts';
+import { BFloat16Array, toBfloat16 } from '../../src/core/bfloat16.ts';
 import type { LinearBits, LinearForm, LoweredModel, LoweredTensor } from '../../src/graph/lowered.ts';
 import { blockSize } from '../../src/graph/quantized.ts';
 import type { Real } from '../../src/graph/target.ts';
@@ -95,14 +96,15 @@ const ones = (length: number): LoweredTensor => ({
   ...{ type: 'float32', shape: [length], data: new Float32Array(length).fill(1) },
 });
 
+const arrays = { float32: Float32Array, float16: Float16Array, bfloat16: BFloat16Array } as const;
+
 /** Repeated uniform numbers around 0, in the float type of the device. */
 function pattern(elements: number, real: Real): Float32Array<ArrayBuffer> {
-  // Half floats go to the device unchanged: no code in between reads them as numbers.
-  const data = (
-    real === 'float16' ? new Float16Array(elements) : new Float32Array(elements)
-  ) as Float32Array<ArrayBuffer>;
   const length = Math.min(elements, 65_521);
-  for (let i = 0; i < length; i++) data[i] = (((i * 2_654_435_761) >>> 0) / 2 ** 31 - 1) / 64;
+  const first = Float32Array.from({ length }, (_, i) => (((i * 2_654_435_761) >>> 0) / 2 ** 31 - 1) / 64);
+  // 16-bit floats go to the device unchanged: no code in between reads them as numbers.
+  const data = new arrays[real](elements) as Float32Array<ArrayBuffer>;
+  data.set(real === 'bfloat16' ? toBfloat16(first) : first);
   for (let done = length; done < elements; done *= 2) data.copyWithin(done, 0, Math.min(done, elements - done));
   return data;
 }

@@ -75,6 +75,16 @@ test('no number stays none, whatever its bits', () => {
   assert.ok(none.every(Number.isNaN));
 });
 
+test('half floats between hold every bfloat16 from 2^-17 on, and smaller ones to 2^-25', () => {
+  const floats = ofBfloat16(every);
+  for (const [bits, value] of floats.entries()) {
+    if (!(Math.abs(value) <= 65_504)) continue;
+    const back = toBfloat16([Math.f16round(value)]);
+    if (Math.abs(value) >= 2 ** -17) assert.equal(back[0], bits, `${value}`);
+    else assert.ok(Math.abs(ofBfloat16(back)[0]! - value) <= 2 ** -25, `${value}`);
+  }
+});
+
 test('exports round alike, and refuse what becomes infinite', () => {
   const values = Float64Array.from({ length: 4096 }, (_, i) => Math.sin(i) * 10 ** ((i % 60) - 30));
   const encoded = encodeFloats('BF16', values);

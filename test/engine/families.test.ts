@@ -41,6 +41,12 @@ const runtime = testRuntime();
 const breath = createBreath(systemClock);
 const positions = 48;
 
+/**
+ * Bounds in nats: beside the base and merged, and as a checkpoint. In float32, pages and merges hold B in half floats,
+ * and a checkpoint rounds nothing. With 16-bit activations the most that was found is 0.023 and 0.079.
+ */
+const bounds = { float32: [5e-3, 1e-4], float16: [0.05, 0.05], bfloat16: [0.16, 0.16] } as const;
+
 /** Log-probabilities of every target of the texts. */
 async function logprobsOf(decoder: Decoder, adapter: RowAdapter | null): Promise<number[]> {
   const found: number[] = [];
@@ -93,8 +99,8 @@ for (const { model: name, modules = fixture.modules, logprobs } of fixture.model
     const effect = furthest(without, logprobs);
     const shown = apart.map((value) => value.toExponential(1)).join(', ');
     context.diagnostic(`beside, merged, exported within ${shown} nats; the adapter moves ${effect.toFixed(2)}`);
-    // Pages and merges hold B in half floats; a checkpoint rounds nothing.
-    assert.ok(apart[0]! < 5e-3 && apart[1]! < 5e-3 && apart[2]! < 1e-4, shown);
+    const [most, mostExported] = bounds[runtime.device?.real ?? 'float32'];
+    assert.ok(apart[0]! < most && apart[1]! < most && apart[2]! < mostExported, shown);
     assert.ok(effect > 0.2, `${effect}`);
   });
 }

@@ -14,6 +14,14 @@ import { greedy, marginsOf, tokensOf, witnessedEngine } from './witnesses.ts';
 
 const runtime = testRuntime();
 const positions = 160;
+const real = runtime.device?.real ?? 'float32';
+
+/**
+ * Bounds with float weights: of a logit's difference, of the mean KL divergence in nats. Logits reach 9. Each is about
+ * twice the most that was found: 0.019 and 4.8e-6 in float16, 0.16 and 3.0e-4 in bfloat16, whose steps are eight times
+ * as long.
+ */
+const bounds = { float32: [1e-4, 1e-8], float16: [0.04, 1e-5], bfloat16: [0.3, 6e-4] } as const;
 
 async function generate(decoder: Decoder, prompt: readonly number[], count: number): Promise<number[]> {
   const witnessed = witnessedEngine(decoder, 1000);
@@ -68,6 +76,7 @@ for (const name of [...tinyModels, ...familyModels]) {
   const skip = notOn(runtime.device?.name ?? 'cpu', shape) ?? false;
 
   test(`${name} with float weights gives transformers' logits and greedy tokens`, { skip }, async (context) => {
+    const [logitsMax, klMax] = bounds[real];
     const decoder = createDecoder(runtime, await tinyLowered(name, 32), { rows: 2, positions, kvType: 'float32' });
     assert.equal(decoder.vocabulary, vocabulary);
     for (const phase of ['prompt', 'answer'] as const) {
@@ -75,10 +84,11 @@ for (const name of [...tinyModels, ...familyModels]) {
       context.diagnostic(
         `${phase}: logits within ${largest.toExponential(1)}, mean KL ${meanKl.toExponential(1)} nats`,
       );
-      assert.ok(largest < 1e-4, `${phase}: ${largest}`);
+      assert.ok(largest < logitsMax && meanKl < klMax, `${phase}: ${largest}, ${meanKl}`);
     }
     for (const prompt of prompts) {
-      assert.deepEqual(await generate(decoder, prompt.tokens, prompt.greedy.length), prompt.greedy);
+      const other = firstDifference(prompt, await generate(decoder, prompt.tokens, prompt.greedy.length));
+      assert.ok(other === null || (real !== 'float32' && other.margin < 2 * logitsMax), JSON.stringify(other));
     }
     await decoder.release();
   });
