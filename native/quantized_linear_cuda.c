@@ -22,7 +22,7 @@ typedef struct {
   int32_t n, k, bits, minimums;
 } Rows;
 
-/** Of a node's weights. */
+/** Sizes of a node's weights. */
 typedef struct {
   int64_t n, k, bits, minimums;
 } Packed;

@@ -291,6 +291,25 @@ test('one word a thing', () => {
   assert.deepEqual(used, []);
 });
 
+/** Comments that begin with "Of" or "By", which are fragments whose subject is missing. */
+const withoutSubject = (text: string) =>
+  [...text.matchAll(/(?:\/\*\*?\s+(?:\* )?|(?<!\/\/.*\n *)\/\/ )(?:Of|By)\b.*/g)].map(([comment]) => comment);
+
+test('comments name their subject', () => {
+  const fragments = ['** Of a row. */', '**\n * By row. */', '/ Of a row.'].map((rest) => `x;\n/${rest}`);
+  assert.deepEqual(
+    fragments.map((text) => withoutSubject(text).length),
+    [1, 1, 1],
+  );
+  const sentences = ['Rows are sorted.', 'By then all are read.'].map((line) => `// ${line}`).join('\n');
+  assert.deepEqual(withoutSubject(sentences), []);
+  const kinds = /^(src|native|scripts|bench|test)\/(?!fixtures\/).*\.(ts|js|c|h|cu)$/;
+  const found = files
+    .filter((file) => kinds.test(file))
+    .flatMap((file) => withoutSubject(texts.get(file) ?? readFileSync(join(root, file), 'utf8')).map((c) => [file, c]));
+  assert.deepEqual(found, []);
+});
+
 test('files are kebab-case', () => {
   const odd = [...texts.keys()].filter(
     (file) => !/^[a-z0-9-]+(\.(models|simulation))?(\.test)?\.(ts|js)$/.test(file.split('/').at(-1)!),

@@ -91,7 +91,7 @@ export async function measureConnections(server: StrainedServer, { connections, 
     const alone = await visit();
     const before = server.memory().server;
     const crowd = hold(server, connections);
-    // By then all connections are open, and their complete requests are answered.
+    // After this wait all connections are open, and their complete requests are answered.
     await wait(8000);
     const beside = await visit();
     const during = server.memory().server;

@@ -98,7 +98,7 @@ const machineShare = 0.75;
 const sequencesMost = 256;
 const sequencesLeast = 16;
 const tokensPerSequence = 512;
-/** By default the KV cache takes no more than this many tokens a sequence. */
+/** Most tokens a sequence for which the KV cache has room by default. */
 const usualTokens = 1024;
 /** Default context on a device, where each KV row is allocated at the full context. */
 const deviceContext = 2048;

@@ -16,7 +16,7 @@ import { blockSize, zeroOf } from './quantized.ts';
 const tileOutputs = 32;
 const unitBytes = 512;
 
-/** Of packed tensors: models that share one share its tiles. Gone with the tensor. */
+/** Tiles of packed tensors: models that share a tensor share its tiles, which are gone with it. */
 const known = new WeakMap<LoweredTensor, LoweredTensor>();
 
 export function cardForm(model: LoweredModel): LoweredModel {

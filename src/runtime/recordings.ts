@@ -121,7 +121,7 @@ type Bound = { readonly session: Pointer; readonly binding: Pointer; readonly ve
 /** Recordings of one binding. Its methods are called only between other runs. */
 export class Recordings {
   readonly #shelf: RecordingShelf;
-  /** By kind of run: the key of `keyOf`. */
+  /** Recordings by kind of run, which `keyOf` names. */
   readonly #known = new Map<string, Recorded>();
   readonly #seen = new Map<string, number>();
   #isPossible = true;

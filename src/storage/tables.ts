@@ -30,7 +30,7 @@ export type Tables = {
 type ChangesTable = {
   /** Number in the order of commits. */
   seq: Generated<number>;
-  /** By the database's clock. */
+  /** Time of the change by the database's clock, milliseconds. */
   at: number;
   /** Kind of what others have to forget or to look at: `adapter`, `key`, ... */
   kind: string;

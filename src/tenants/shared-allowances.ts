@@ -232,7 +232,7 @@ function askOf({ allowance, leased, spent, need, wanted, wasAsked }: Part, owner
   const { most, perMinute } = allowance;
   const inUse = perMinute === null ? spent : 0;
   const ahead = wasAsked ? Math.min(partOf(most), most) : 0;
-  // Of places, need and want count those taken already.
+  // For places, need and want count those taken already.
   const least = need === 0 ? 0 : inUse + need;
   return { owner, most, perMinute, granted: leased, spent, need: least, want: inUse + Math.max(ahead, wanted) };
 }

@@ -78,7 +78,7 @@ test('Ctrl-C leaves the job, and says how to find it again', async (t) => {
   const { app, ask, rows, training } = await server(t, { trainer: { stepMs: null } });
   const following = ask('train', rows, ...brief);
   await until(() => training.trainer.alive === 1 && process.listenerCount('SIGINT') > 0);
-  // By now the client has received the job's first events.
+  // After this wait the client has received the job's first events.
   await setTimeout(300);
   process.emit('SIGINT');
   const { code, stdout } = await following;

@@ -77,7 +77,7 @@ for (const { name, skip, open } of implementations) {
       aged.map(({ key }) => key),
       ['b', 'c'],
     );
-    // By the store's clock, to the second.
+    // Times are by the store's clock, to the second.
     for (const { putAt } of aged) assert.ok(Math.abs(Date.now() - putAt) < 600_000, new Date(putAt).toISOString());
   });
 

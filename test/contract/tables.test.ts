@@ -338,7 +338,7 @@ test('a line of a batch is answered and counted once, however often', async (t) 
     ['b'],
   );
   assert.equal((await table.using('f', ['in_progress']))?.id !== undefined, true);
-  // Of two at once one changes it, whichever comes first.
+  // One of two concurrent callers changes it, whichever comes first.
   const changed = await Promise.all([1, 2].map(() => table.change('a', ['in_progress'], { state: 'completed' })));
   assert.deepEqual(changed.toSorted(), [false, true]);
   await table.prune('t', ['completed'], 0);

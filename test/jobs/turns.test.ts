@@ -54,7 +54,7 @@ test('a job that takes more steps, or longer, than the server allows fails, and 
   assert.ok(late.progress.trainedMs! >= 50);
 });
 
-/** Of a tenant, as the database and the operator know it. */
+/** A tenant's quota, as the database and the operator know it. */
 function trainingQuota(most: number) {
   const tenant = { trained: 0, most };
   const assertQuota: QuotaCheck = (_, field, kept) => {

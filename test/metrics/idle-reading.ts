@@ -1,6 +1,6 @@
 import type { EngineReading } from '../../src/metrics/metrics.ts';
 
-/** Of an engine that has nothing to do. */
+/** Reading of an engine that has nothing to do. */
 export const idleReading = {
   running: 0,
   waiting: 0,

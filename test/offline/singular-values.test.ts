@@ -14,7 +14,7 @@ import { normAlong } from '../../src/offline/norm-along.ts';
 import { subspaceSimilarity } from '../../src/offline/subspace-similarity.ts';
 import { type Columns, dot, thinQr } from '../../src/offline/thin-qr.ts';
 
-/** Of ordinary numbers with some zeros and repeated columns, which is where these methods go wrong. */
+/** A matrix of ordinary numbers with some zeros and repeated columns, which is where these methods go wrong. */
 const matrix = (rows: number, columns: number, seed: number): Columns => {
   const random = prng(seed);
   const made: Float64Array[] = [];

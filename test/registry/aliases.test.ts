@@ -24,7 +24,7 @@ test('an alias moves by compare-and-swap', async (t) => {
   await assert.rejects(set(2, 7), { code: 'alias_changed' });
   const second = await set(2, first.revision);
   assert.equal((await registry.find('default', 'a:prod')).version, 2);
-  // Of two callers who saw the same revision, one is told that the other was faster.
+  // One of two callers who saw the same revision is told that the other was faster.
   const results = await Promise.allSettled([set(1, second.revision), set(1, second.revision)]);
   assert.deepEqual(results.map(({ status }) => status).sort(), ['fulfilled', 'rejected']);
   await set(2, null);

@@ -64,7 +64,7 @@ for (const name of models) {
             }
             await decoder.logitsOf(evenBatch({ ...answers, adapters: rows }), [0, 0, 0]);
           }
-          // Of one sequence ONNX Runtime's operators multiply all rows with its pages.
+          // With one sequence ONNX Runtime's operators multiply all rows with its pages.
           await decoder.forward(
             evenBatch({ ...prompt, first: 3, pasts: [0], tokens: [1, 2], sampled: [1], adapters: [adapted] }),
           );

@@ -10,7 +10,7 @@ import { evenBatch } from '../../src/engine/runner/forward-batch.ts';
 import { testRuntime } from '../helpers/test-runtime.ts';
 import { tinyLowered } from '../helpers/tiny-lowered.ts';
 
-/** Of this process. */
+/** Log of what this process asks of the card; undefined outside a rehearsal. */
 const log = process.env.REHEARSAL_LOG && join(process.env.REHEARSAL_LOG, String(process.pid));
 const skip = log ? false : 'run it with scripts/rehearse-cuda.js';
 
@@ -28,7 +28,7 @@ function createReader() {
 /** Kernels of ONNX Runtime's operators for packed weights. */
 const ofRuntime = (name: string) => /MatMulFloat|Dequantize|GatherBlockQuantized|cublas|reduce_matrix/i.test(name);
 
-/** Of a step of 1, 16, 32 and 64 rows. */
+/** Names of what a step of 1, 16, 32 and 64 rows launches. */
 async function launchesOf(bits: 4 | 8, deviceKernels: 'own' | 'recorded' | 'runtime') {
   const model = await tinyLowered('llama-gguf', bits);
   const runtime = testRuntime({ deviceKernels, strict: true });

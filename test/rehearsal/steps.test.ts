@@ -21,7 +21,7 @@ import { everyModule, layerModules, randomAdapter } from '../engine/adapters/ran
 import { testRuntime } from '../helpers/test-runtime.ts';
 import { tinyLowered } from '../helpers/tiny-lowered.ts';
 
-/** Of this process. */
+/** Log of what this process asks of the card; undefined outside a rehearsal. */
 const log = process.env.REHEARSAL_LOG && join(process.env.REHEARSAL_LOG, String(process.pid));
 const skip = log ? false : 'run it with scripts/rehearse-cuda.js';
 const rows = 8;
@@ -163,7 +163,7 @@ test('prompts and answers over blocks are one run, which asks the card for nothi
   await decoder.logitsOf({ parts: [part(0, 2, 3)] }, [0]);
   asked();
   const one = await decoder.logitsOf({ parts: [part(0, 3, 4)] }, [0]).then(asked);
-  // Of one block, of three, a piece that begins within a block.
+  // Prompts of one block, of three, and a piece that begins within a block.
   const parts = [part(0, 4, 5), part(1, 0, 30), part(2, 0, 700), part(3, 0, 300)];
   const many = await decoder.logitsOf({ parts }, [0, 0, 0, 0]).then(asked);
   const pieces = await decoder.logitsOf({ parts: [part(0, 5, 6), part(3, 300, 320)] }, [0, 0]).then(asked);
@@ -256,7 +256,7 @@ for (const inBlocks of [false, true]) {
     for (let i = 0; i < 300; i++) await turn(i >= 200);
     assert.ok(seen.joined > 50 && seen.left > 50 && seen.settled > 200, JSON.stringify(seen));
     assert.ok(seen.taken <= 8, `${seen.taken} pieces of memory`);
-    // Of each size the step, and the choice of tokens, which knows no adapters.
+    // For each size the step, and the choice of tokens, which knows no adapters.
     const kinds = [...sizes.keys()].filter((kind) => !kind.startsWith('prompt'));
     assert.ok(kinds.length > 8 && seen.recorded <= 2 * kinds.length, `${seen.recorded} recorded for ${kinds}`);
     await decoder.release();

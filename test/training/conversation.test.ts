@@ -14,7 +14,7 @@ const withTemplate = (chatTemplate: string) => tokenizerFromJson({ ...jsonFiles(
 
 const turn = "{{ '<|im_start|>' + m['role'] + '\\n' + m['content'] + '<|im_end|>\\n' }}";
 const ask = "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}";
-/** By name: a template, and the token that ends its turns. */
+/** Tokenizers of templates by name, and the token that ends their turns. */
 const templates: Readonly<Record<string, readonly [Tokenizer, string]>> = {
   bytes: [byteTokenizer(), '<|end|>'],
   chatml: [fromJson('smollm'), '<|im_end|>'],

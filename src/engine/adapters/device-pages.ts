@@ -17,7 +17,7 @@ import { type JoinedSizes, joinedSizes, layerOf, type ResidentLinear } from './r
 
 type LinearPages = {
   readonly sizes: JoinedSizes;
-  /** By part; a row is a page, and there is a pool for each layer. */
+  /** Pages by part; a row is a page, and there is a pool for each layer. */
   readonly a: readonly DeviceRows[];
   readonly b: readonly DeviceRows[];
 };

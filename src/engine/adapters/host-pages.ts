@@ -16,7 +16,7 @@ type Pool = { readonly tensor: Tensor; readonly bits: Uint16Array; readonly byte
 
 type LinearPages = {
   readonly sizes: JoinedSizes;
-  /** By part, then by layer: [slots, elements of a page]. */
+  /** Pools by part, then by layer: [slots, elements of a page]. */
   readonly a: readonly (readonly Pool[])[];
   readonly b: readonly (readonly Pool[])[];
 };

@@ -42,7 +42,7 @@ export class PagePool<Memory extends PageMemory = PageMemory> {
   readonly memory: Memory;
   readonly #options: PagePoolOptions<Memory>;
   readonly #slots: ReadonlyMap<JoinedLinear, PageSlots>;
-  /** By key, the least recently placed first. */
+  /** Adapters in pages by key, the least recently placed first. */
   readonly #entries = new Map<string, Entry>();
   #copiedBytes = 0;
   #loads: AdapterLoad[] = [];

@@ -68,7 +68,7 @@ export type PrefixCacheOptions = {
 
 export class PrefixCache {
   readonly #options: PrefixCacheOptions;
-  /** By owner and key, the least recently used first. */
+  /** Blocks by owner and key, the least recently used first. */
   readonly #blocks = new Map<string, Map<string, number>>();
   #size = 0;
 

@@ -10,9 +10,9 @@ export type TiedAdapters = {
 };
 
 export type AdaptedRows = {
-  /** By row of the graph's activations, which are tokens. */
+  /** The adapter of each row of the graph's activations, which are tokens; null for none. */
   readonly rows: readonly (RowAdapter | null)[];
-  /** In the order in which the head sees rows. */
+  /** The adapters of the rows whose results are wanted, in the order in which the head sees them. */
   readonly sampled: readonly (RowAdapter | null)[];
   /** Whether the step's sizes should come again; false by default. */
   readonly steady?: boolean;

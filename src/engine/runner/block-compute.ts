@@ -45,7 +45,7 @@ export function createBlockCompute(runtime: Runtime, compute: BlockComputeParts)
   const { shape, kv, runs, models, inputs, givenRows, logits: onDevice } = compute;
   const { vocabulary } = shape;
   const records = runtime.device?.records ?? false;
-  /** By id of the model, then by graph. */
+  /** Bound runs by id of the model, then by graph. */
   const tied = new Map<number, Map<string, TiedRun>>();
   const dropModel = (id: number) => {
     for (const run of tied.get(id)?.values() ?? []) run.release();

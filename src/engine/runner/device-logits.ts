@@ -39,7 +39,7 @@ export function createDeviceLogits(
   const memory = runtime.allocate('float32', rows * vocabulary);
   const view = (rows: number) => memory.view(0, [rows, vocabulary]);
   const count = Math.min(topMax, vocabulary);
-  /** By number of rows. */
+  /** Readers of the best logits, by number of rows. */
   const readers = new Map<number, TopReader>();
   return {
     ...{ memory, rows, vocabulary, stays: true },

@@ -55,7 +55,7 @@ export type EvenBatch = Pick<ForwardBatch, 'merged' | 'aside'> & {
   readonly tokens: readonly number[];
   /** Rising indices into `tokens` of those whose result is wanted. */
   readonly sampled: readonly number[];
-  /** By row; none by default. */
+  /** Adapter of each row; none by default. */
   readonly adapters?: readonly (RowAdapter | null)[];
 };
 

@@ -20,7 +20,7 @@ type Owned = { readonly shelves: Map<string, Shelf>; bytes: number };
 export class PastTexts {
   readonly #bytesMax: number;
   readonly #tokensMax: number;
-  /** By owner; within one, the shelf that was used last is the last. */
+  /** What each owner keeps; the shelf that was used last is the last in its map. */
   readonly #owners = new Map<string, Owned>();
   #bytes = 0;
 

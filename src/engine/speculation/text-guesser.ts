@@ -9,7 +9,7 @@ import { TokenIndex } from './token-index.ts';
 
 /** Most of a sequence's own tokens that are indexed, the latest ones. */
 const ownTokensMax = 2 ** 16;
-/** Of several tokens that came without a guess, so many of the last are compared. */
+/** Most tokens compared after several came without a guess: the last ones. */
 const comparedMax = 16;
 
 export type Guesses = { readonly tokens: readonly number[]; readonly chances: readonly number[] };

@@ -77,7 +77,7 @@ export function failureOfMarked(
   { isBroken, slots, bytesMax }: MarkedLimits,
 ): ErrorCode | null {
   const bytes = adapters.map((adapter) => markedResident(markOf(adapter)).bytes);
-  // Of several errors, the first in the request's order is reported.
+  // The first of several errors, in the request's order, is reported.
   for (const [i, adapter] of adapters.entries()) {
     if (isBroken(markOf(adapter))) return 'adapter_corrupt';
     if (bytes[i]! > bytesMax) return 'adapter_too_large';
