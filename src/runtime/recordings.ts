@@ -165,7 +165,8 @@ export class Recordings {
   async #record(key: string, { session, binding }: Bound, tied: Tied, rebind: () => void): Promise<boolean> {
     const shelf = this.#shelf;
     const { placed, inputBytes, bytes } = placesOf(tied);
-    const place = shelf.place(placed, bytes);
+    const place = this.#placeFor(placed, bytes);
+    if (place === null) return false;
     const [inputs, outputs] = [new Uint8Array(inputBytes), new Uint8Array(bytes - inputBytes)];
     const exchange = { address: place.address, inputs, outputs };
     fill({ exchange, placed }, tied);
@@ -178,14 +179,28 @@ export class Recordings {
       empty(recorded, tied);
       return true;
     } catch (error) {
-      this.#isPossible = false;
       place.release();
-      shelf.warn(`steps are not recorded on the card, which is slower: ${(error as Error).message}`);
+      this.#giveUp(error as Error);
       return false;
     } finally {
       // The next run may be of another kind, which is started without a recording.
       rebind();
     }
+  }
+
+  /** null where the card has no memory left: the run then goes on without a recording. */
+  #placeFor(placed: readonly Placed[], bytes: number): ExchangePlace | null {
+    try {
+      return this.#shelf.place(placed, bytes);
+    } catch (error) {
+      this.#giveUp(error as Error);
+      return null;
+    }
+  }
+
+  #giveUp({ message }: Error): void {
+    this.#isPossible = false;
+    this.#shelf.warn(`steps are not recorded on the card, which is slower: ${message}`);
   }
 }
 

@@ -8,7 +8,7 @@ import { type Recorder, RecordingShelf, Recordings } from '../../src/runtime/rec
 // Tensors are ONNX Runtime's; the card is a stand-in.
 const { tensor } = createOnnxRuntime({ library: null, threads: 1, spin: false });
 
-function opened({ fails = false, most = 8 } = {}) {
+function opened({ fails = false, isFull = false, most = 8 } = {}) {
   const log: string[] = [];
   let [memories, recorded] = [0, 0];
   const recorder: Recorder = {
@@ -27,6 +27,7 @@ function opened({ fails = false, most = 8 } = {}) {
   const shelf = new RecordingShelf(
     recorder,
     (placed) => {
+      if (isFull) throw new Error('out of memory');
       memories++;
       return {
         address: 0x1000n,
@@ -132,5 +133,16 @@ test('what cannot be recorded runs as before, and nobody tries again', async () 
     'steps are not recorded on the card, which is slower: it waits for the card',
     'rebind',
   ]);
+  assert.equal(memories(), 0);
+});
+
+test('a card without memory for what a recording exchanges runs as before', async () => {
+  const { log, shelf, run, memories } = opened({ isFull: true });
+  const recordings = new Recordings(shelf);
+  const tied = new Map([['tokens', tie(new Int32Array(1))]]);
+  const runs = [];
+  for (let i = 0; i < 5; i++) runs.push(await run(recordings, tied));
+  assert.deepEqual(runs, [false, false, false, false, false]);
+  assert.deepEqual(log, ['steps are not recorded on the card, which is slower: out of memory']);
   assert.equal(memories(), 0);
 });
