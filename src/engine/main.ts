@@ -55,7 +55,5 @@ async function serve(config: EngineConfig): Promise<never> {
 function fail(error: Error): void {
   const code = error instanceof LorikeetError ? error.code : 'engine_failed';
   if (code === 'engine_failed') console.error(error);
-  channel.send({ type: 'failed', code, message: error.message });
-  // Leaves the message time to get through the pipe.
-  setTimeout(() => process.exit(1), 100);
+  channel.sendLast({ type: 'failed', code, message: error.message }, 1);
 }

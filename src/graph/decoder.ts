@@ -36,7 +36,7 @@ import { addTables, hostAdapters } from './host-adapters.ts';
 import { deviceLinear, hostLinear, type LinearRows, packedAttributes } from './linear.ts';
 import type { LoweredModel } from './lowered.ts';
 import { embeddingForm } from './packed.ts';
-import { deviceStream, hostStream, rmsNorm } from './residual-stream.ts';
+import { deviceStream, hostStream, normalized } from './residual-stream.ts';
 import { rotaryPairs, tableNames, tablesOf } from './rope.ts';
 import { softCap } from './soft-cap.ts';
 import { type BlockForm, type GraphTarget, type HostReal, hostTarget, poolShapes, type Real } from './target.ts';
@@ -134,7 +134,7 @@ export function buildDecoder(model: LoweredModel, form: DecoderForm): OnnxGraph 
   stream.take(names.sampled);
   if (result === 'hidden') {
     const { x, norm } = stream.normed('norm');
-    const rows = norm ? rmsNorm(g, x, norm.weight, norm.epsilon) : x;
+    const rows = norm ? normalized(g, x, norm.weight, norm.epsilon) : x;
     g.op('Cast', [rows], { to: dataTypes.float32 }, names.hidden);
     g.output(names.hidden, 'float32', ['S', shape.hidden]);
     return g.build();
@@ -368,7 +368,7 @@ function attendRows(
 function headNorm(g: GraphBuilder, shape: ModelShape, x: string, weight: string, count: number): string {
   const split = g.op('Reshape', [x, g.integers('by_head', [-1, shape.headDim])]);
   const joined = g.integers(`${count}_heads`, [-1, count * shape.headDim]);
-  return g.op('Reshape', [rmsNorm(g, split, weight, shape.rmsNormEps), joined]);
+  return g.op('Reshape', [normalized(g, split, weight, shape.rmsNormEps), joined]);
 }
 
 function timesScale(g: GraphBuilder, x: string, scale: number, real: Real): string {

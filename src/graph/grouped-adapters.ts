@@ -20,9 +20,9 @@ import { hostTarget, type Real } from './target.ts';
 export const partsMax = 3;
 
 /** Most rows of a group, one tile of the card's matrix units. */
-export const groupRows = 16;
+export const groupRowsMax = 16;
 /** Width of a row of `groups`: number of pages, number of rows, two spare values, and the rows. */
-export const groupWidth = 4 + groupRows;
+export const groupWidth = 4 + groupRowsMax;
 
 /** DoRA's gain of each row: [R, width]. */
 export function gainsOfRows(

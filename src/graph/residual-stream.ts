@@ -27,7 +27,7 @@ export function hostStream(g: GraphBuilder, epsilon: number, first: string): Res
       activation === 'silu' ? { x, gated: true } : { x: byOperators(g, x, activation, width) },
     add(rows, linear, norm) {
       if (norm === null) stream = linear({ ...rows, residual: stream });
-      else stream = g.op('Add', [stream, rmsNorm(g, linear(rows), norm, epsilon)]);
+      else stream = g.op('Add', [stream, normalized(g, linear(rows), norm, epsilon)]);
     },
     take(indices) {
       stream = g.op('Gather', [stream, indices]);
@@ -45,7 +45,7 @@ export function deviceStream(
   let added: string | null = null;
   return {
     normed(weight) {
-      if (added === null) return { x: rmsNorm(g, stream, weight, epsilon) };
+      if (added === null) return { x: normalized(g, stream, weight, epsilon) };
       const attributes = { epsilon: { float: epsilon } };
       const outputs = [null, '', '', null];
       const results = g.contrib('SkipSimplifiedLayerNormalization', [stream, added, weight], attributes, outputs);
@@ -57,7 +57,7 @@ export function deviceStream(
         ? { x: g.native('GatedSilu', [x]) }
         : { x: byOperators(g, x, activation, width) },
     add(rows, linear, norm) {
-      added = norm === null ? linear(rows) : rmsNorm(g, linear(rows), norm, epsilon);
+      added = norm === null ? linear(rows) : normalized(g, linear(rows), norm, epsilon);
     },
     take(indices) {
       stream = g.op('Gather', [stream, indices]);
@@ -67,7 +67,7 @@ export function deviceStream(
   };
 }
 
-export const rmsNorm = (g: GraphBuilder, x: string, weight: string, epsilon: number): string =>
+export const normalized = (g: GraphBuilder, x: string, weight: string, epsilon: number): string =>
   g.op('SimplifiedLayerNormalization', [x, weight], { axis: -1, epsilon: { float: epsilon } });
 
 function byOperators(g: GraphBuilder, gateUp: string, activation: Activation, width: number): string {

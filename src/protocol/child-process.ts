@@ -67,6 +67,9 @@ export function forkNode(
   return child;
 }
 
+/** Time for a child's last event to get through the pipe before the child ends. */
+const lastEventMs = 100;
+
 /** Makes a function that starts the child. @param entry the child's main file */
 export function childStarter<Command extends object, Event>(
   entry: string | URL,
@@ -150,6 +153,8 @@ function stepBack(pid: number, nice: number): void {
 
 export type ParentChannel<Command, Event> = {
   send(event: Event): void;
+  /** Sends the last event, and ends the process when the event has had time to get through the pipe. */
+  sendLast(event: Event, exitCode: number): void;
   onCommand(listener: (command: Command) => void): void;
 };
 
@@ -166,8 +171,13 @@ export function channelToParent<Command, Event extends object>(name: string): Pa
   }
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => {});
   process.once('disconnect', () => process.exit(0));
+  const sendEvent = (event: Event) => void send(event, undefined, undefined, () => {});
   return {
-    send: (event) => void send(event, undefined, undefined, () => {}),
+    send: sendEvent,
+    sendLast(event, exitCode) {
+      sendEvent(event);
+      setTimeout(() => process.exit(exitCode), lastEventMs);
+    },
     onCommand: (listener) => void process.on('message', (message) => listener(message as Command)),
   };
 }

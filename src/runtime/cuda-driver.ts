@@ -4,7 +4,7 @@ import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { LorikeetError } from '../core/errors.ts';
 import { koffi } from './native.ts';
-import { openLibrary, type Pointer } from './ort-api.ts';
+import { openLibrary, type Pointer, tryToOpenLibrary } from './ort-api.ts';
 
 export type CudaDriver = {
   /** Compute architecture, such as `sm_90`. */
@@ -66,9 +66,9 @@ export function openCudaDriver(index: number): CudaDriver {
  */
 export function compileCuda(folder: string, name: string, text: string, flags: readonly string[]): Uint8Array {
   // The compiler opens this library by its name alone, wherever the compiler itself lies.
-  for (const path of found(folder, /^libnvrtc-builtins\.so/)) tryToOpen(path);
+  for (const path of found(folder, /^libnvrtc-builtins\.so/)) tryToOpenLibrary(path);
   const names = [...found(folder, /^libnvrtc\.so/), 'libnvrtc.so.13', 'libnvrtc.so.12', 'libnvrtc.so'];
-  const library = names.map(tryToOpen).find((opened) => opened !== null);
+  const library = names.map(tryToOpenLibrary).find((opened) => opened !== null);
   if (!library) throw unavailable(`there is no NVRTC in ${folder}`);
   const call = (declaration: string, ...args: unknown[]) => library.func(declaration)(...args) as number;
   const program: [Pointer] = [0n];
@@ -98,14 +98,6 @@ function found(folder: string, pattern: RegExp): string[] {
   return readdirSync(folder)
     .filter((file) => pattern.test(file))
     .map((file) => join(folder, file));
-}
-
-function tryToOpen(path: string) {
-  try {
-    return openLibrary(path);
-  } catch {
-    return null;
-  }
 }
 
 const failed = (what: string, code: number) => unavailable(`${what.replace(/^int (\w+).*/, '$1')} failed with ${code}`);

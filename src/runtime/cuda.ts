@@ -5,7 +5,7 @@ import { existsSync, readdirSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { LorikeetError } from '../core/errors.ts';
 import { cudaKernels } from './cuda-kernels.ts';
-import { openLibrary } from './ort-api.ts';
+import { tryToOpenLibrary } from './ort-api.ts';
 import { packagedLibrary } from './packaged-library.ts';
 import type { CardReal, Provider, ProviderPlaces } from './provider.ts';
 
@@ -15,8 +15,9 @@ const hint =
 
 export function cudaProvider(index: number, places: ProviderPlaces, real: CardReal): Provider {
   const library = findLibrary(places);
-  // Once loaded, the provider's libraries are found by name wherever they lie.
-  for (const path of besides(library)) tryToOpen(path);
+  // Once loaded, the provider's libraries are found by name wherever they lie. The provider itself reports best what it
+  // lacks.
+  for (const path of besides(library)) tryToOpenLibrary(path);
   return {
     name: `cuda:${index}`,
     library,
@@ -84,19 +85,12 @@ function besides(library: string): string[] {
   );
 }
 
-/** Opens a library; null where that fails. The provider reports what it lacks better than this could. */
-function tryToOpen(path: string) {
-  try {
-    return openLibrary(path);
-  } catch {
-    return null;
-  }
-}
-
 /** Free bytes of the card; null where CUDA's runtime library cannot be asked. */
 function freeBytes(index: number, folder: string): number | null {
   const names = [newest(folder, /^libcudart\.so/), 'libcudart.so.13', 'libcudart.so.12'];
-  const library = names.map((name) => (name === null ? null : tryToOpen(name))).find((opened) => opened !== null);
+  const library = names
+    .map((name) => (name === null ? null : tryToOpenLibrary(name)))
+    .find((opened) => opened !== null);
   if (!library) return null;
   const setDevice = library.func('int cudaSetDevice(int)');
   const memGetInfo = library.func('int cudaMemGetInfo(_Out_ size_t*, _Out_ size_t*)');

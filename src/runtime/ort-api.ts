@@ -164,3 +164,12 @@ export function openLibrary(path: string): LibraryHandle {
     throw new LorikeetError('runtime_unavailable', { message, cause });
   }
 }
+
+/** Opens a library that may be missing; null where that fails. */
+export function tryToOpenLibrary(path: string): LibraryHandle | null {
+  try {
+    return openLibrary(path);
+  } catch {
+    return null;
+  }
+}

@@ -28,7 +28,5 @@ async function train(job: TrainingJob): Promise<void> {
       if (isPausing) throw new Paused();
     },
   });
-  channel.send(end);
-  // Leaves the message time to get through the pipe.
-  setTimeout(() => process.exit(end.type === 'failed' ? 1 : 0), 100);
+  channel.sendLast(end, end.type === 'failed' ? 1 : 0);
 }

@@ -5,9 +5,8 @@ import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { type AdapterFiles, peftModuleOf } from '../core/adapter.ts';
 import type { ModelFiles, ModelShape } from '../core/base-model.ts';
-import { LorikeetError } from '../core/errors.ts';
 import { prng, seedFor } from '../core/prng.ts';
-import { adapterDigest } from '../formats/adapter-digest.ts';
+import { proveDigest } from '../formats/adapter-digest.ts';
 import { pairValues } from '../formats/adapter-values.ts';
 import { readPeftAdapter } from '../formats/peft-adapter.ts';
 import { parsePeftConfig, rankAndScaling } from '../formats/peft-config.ts';
@@ -81,10 +80,7 @@ async function continued(
 ): Promise<StartingPoint> {
   const [config, weights] = await Promise.all([readFile(files.config), readFile(files.weights)]);
   const [configHex, weightsHex] = [config, weights].map((bytes) => createHash('sha256').update(bytes).digest('hex'));
-  if (adapterDigest(configHex!, weightsHex!) !== files.digest) {
-    const message = `The adapter ${files.digest} is damaged: its bytes have another digest.`;
-    throw new LorikeetError('adapter_corrupt', { message, param: files.digest });
-  }
+  proveDigest(files.digest, configHex!, weightsHex!);
   const header = parseSafetensorsHeader(weights, weights.length, 'adapter_invalid')!;
   const { pairs, usesDora, embedding } = readPeftAdapter(config, header, shape);
   if ((embedding.pair ?? embedding.tokens) !== null) unsupportedAdapter('embed_tokens', 'is served, but not trained');

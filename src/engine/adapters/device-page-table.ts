@@ -1,7 +1,7 @@
 // How the rows of a step read a linear's pages where an operator reads the pools in place: each row's pages and how
 // much of each it takes, and which rows read the same pages, so that a page is read once for all of them. Pure.
 
-import { groupRows, groupWidth } from '../../graph/grouped-adapters.ts';
+import { groupRowsMax, groupWidth } from '../../graph/grouped-adapters.ts';
 import type { RowPages } from './page-list.ts';
 
 export type SharedPages = RowPages & {
@@ -37,7 +37,9 @@ export function pageTable(rows: readonly (SharedPages | null)[], isSteady = fals
   }
   const readers = [...Map.groupBy(rows.keys(), (i) => rows[i]?.first ?? -1).values()];
   const groups = readers.flatMap((all) =>
-    Array.from({ length: Math.ceil(all.length / groupRows) }, (_, i) => all.slice(i * groupRows, (i + 1) * groupRows)),
+    Array.from({ length: Math.ceil(all.length / groupRowsMax) }, (_, i) =>
+      all.slice(i * groupRowsMax, (i + 1) * groupRowsMax),
+    ),
   );
   const table = new Int32Array((isSteady ? rows.length : groups.length) * groupWidth).fill(-1);
   // The spare groups have no pages and no rows.

@@ -3,10 +3,9 @@
 
 import { createHash } from 'node:crypto';
 import type { AdapterFiles, TargetModule } from '../../core/adapter.ts';
-import { LorikeetError } from '../../core/errors.ts';
 import { limits } from '../../core/limits.ts';
 import type { AdapterBits } from '../../core/page-sizes.ts';
-import { adapterDigest } from '../../formats/adapter-digest.ts';
+import { damagedAdapter, proveDigest } from '../../formats/adapter-digest.ts';
 import { pairValues } from '../../formats/adapter-values.ts';
 import { type AdapterPair, readPeftAdapter } from '../../formats/peft-adapter.ts';
 import type { TrainedTokens } from '../../formats/peft-embedding.ts';
@@ -183,21 +182,13 @@ async function multiplyByGains(
 }
 
 async function readProved(files: AdapterFiles, breath: Breath): Promise<[Uint8Array, Uint8Array]> {
-  const corrupt = (reason: string, cause?: unknown) =>
-    new LorikeetError('adapter_corrupt', {
-      message: `The adapter ${files.digest} is damaged: ${reason}.`,
-      // Names the one at fault where there are several adapters.
-      param: files.digest,
-      cause,
-    });
   let contents: [Uint8Array, Uint8Array];
   try {
     contents = await Promise.all([readWhole(files.config), readWhole(files.weights)]);
   } catch (error) {
-    throw corrupt(`its files cannot be read (${(error as NodeJS.ErrnoException).code})`, error);
+    throw damagedAdapter(files.digest, `its files cannot be read (${(error as NodeJS.ErrnoException).code})`, error);
   }
-  const digests = [await sha256(contents[0], breath), await sha256(contents[1], breath)] as const;
-  if (adapterDigest(...digests) !== files.digest) throw corrupt('its bytes have another digest');
+  proveDigest(files.digest, await sha256(contents[0], breath), await sha256(contents[1], breath));
   return contents;
 }
 

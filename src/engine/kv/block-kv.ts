@@ -78,7 +78,7 @@ export function createBlockKv(form: BlockKvForm, open: (blocks: number) => Block
         for (let at = first; at < end; at++) memory.write!(own[Math.floor(at / length)]!, at, values);
       }),
     hasRoom: (tokens, rows) => lists.hasRoom(tokens, rows),
-    reserve: (row, length) => lists.reserve(row, length),
+    reserve: (row, tokens) => lists.reserve(row, tokens),
     clear: (row) => lists.clear(row),
     get usage() {
       return lists.usage;

@@ -5,8 +5,8 @@ import type { ModelShape } from '../../core/base-model.ts';
 import { adapterNames, type DecoderResult, type HostForm, hasLinear } from '../../graph/adapted-linear.ts';
 import { withoutAdapters } from '../../graph/decoder.ts';
 import type { Binding, Runtime } from '../../runtime/session.ts';
+import { bindPages } from '../adapters/bound-pages.ts';
 import type { HostPages } from '../adapters/host-pages.ts';
-import { pageTable } from '../adapters/page-table.ts';
 import { joinedSizes, type ResidentAdapter } from '../adapters/resident-adapter.ts';
 import type { TiedAdapters } from './adapter-runs.ts';
 import type { BlockRuns } from './block-runs.ts';
@@ -48,7 +48,7 @@ function tie(
     }
   }
   const gains = form.gains ? tieGains(runtime, shape, binding, sizes) : null;
-  const tables = sizes.map(({ linear }) => pageTable(runtime, binding, linear));
+  const tables = sizes.map(({ linear }) => bindPages(runtime, binding, linear));
   return {
     write(batch) {
       for (const table of tables) table.write(table.linear === 'head' ? batch.sampled : batch.rows);

@@ -7,14 +7,14 @@ import { type RowAdapter, rangeOf } from './row-adapter.ts';
 
 const noPage = -1;
 
-export type PageTable = {
+export type BoundPages = {
   readonly linear: JoinedLinear;
   write(rows: readonly (RowAdapter | null)[]): void;
   release(): void;
 };
 
 /** The two tensors are bound anew when their size changes, which is when rows come or go. */
-export function pageTable(runtime: Runtime, binding: Binding, linear: JoinedLinear): PageTable {
+export function bindPages(runtime: Runtime, binding: Binding, linear: JoinedLinear): BoundPages {
   let size = '';
   let pages = new Int32Array(0);
   let shares = new Float32Array(0);
