@@ -7,7 +7,7 @@ export type TrainingCase = {
   /** The model, named as for bench/gpu/model.ts. */
   readonly model: string;
   readonly device: string;
-  /** Of products; on PEFT's side bfloat16 is torch's autocast. */
+  /** Float type of products; on PEFT's side bfloat16 is torch's autocast. */
   readonly precision: TrainingPrecision;
   readonly threads: number;
   readonly lines: number;

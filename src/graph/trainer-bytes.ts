@@ -22,7 +22,7 @@ export function trainerWeightBytes({ linears, weights }: LoweredModel, precision
   return ofLinears + embedding * real;
 }
 
-/** Of floats, or of codes with their scales and minimums. */
+/** Bytes of a linear as floats, or as codes with their scales and minimums. */
 function linearBytes({ bits, n, k, corrected }: LinearForm, real: number): number {
   if (isFloats(bits)) return n * k * real;
   return (n * k * bits) / 8 + ((n * k) / blockSize) * (corrected ? 2 : 1) * real;

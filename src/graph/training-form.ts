@@ -31,7 +31,7 @@ export type TrainingForm = {
   readonly recompute: boolean;
   /** Where the graph is computed; the host by default. */
   readonly on?: GraphTarget['on'];
-  /** Of products; float32 by default. bfloat16 is a device's alone. */
+  /** Float type of products; float32 by default. bfloat16 is a device's alone. */
   readonly precision?: TrainingPrecision;
 };
 

@@ -58,7 +58,7 @@ export type TrainingJob = {
   readonly cacheDir: string;
   /** Name of the device, as in core/device.ts; it may differ from the engine's. */
   readonly device: string;
-  /** Of products; left out: float32. */
+  /** Float type of products; left out: float32. */
   readonly precision?: TrainingPrecision;
   readonly ortLibrary: string | null;
   /** Folder that may contain a build of ONNX Runtime with CUDA. */
@@ -118,7 +118,7 @@ export type TrainerEvent =
       /** Rows that are left out because nothing in them is trained: every turn has weight 0 or was cut off. */
       readonly rowsSkipped?: number;
       readonly parameters: number;
-      /** Of products; left out: float32. */
+      /** Float type of products; left out: float32. */
       readonly precision?: TrainingPrecision;
       /** Step of the checkpoint from which the job resumes; 0 where it starts anew. */
       readonly resumedStep: number;

@@ -22,7 +22,7 @@ export type GraphOptions = {
   /** Probability at which an input of A is dropped in training. */
   readonly dropout: number;
   readonly recompute: boolean;
-  /** Of products; float32 by default. */
+  /** Float type of products; float32 by default. */
   readonly precision?: TrainingPrecision;
   /** Laid out as parameters.ts says; read in place at every call. */
   readonly values: Float32Array<ArrayBuffer>;

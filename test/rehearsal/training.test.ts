@@ -16,7 +16,7 @@ import { tinyLowered, tinyModel } from '../helpers/tiny-lowered.ts';
 import { familyModels } from '../helpers/tiny-models.ts';
 import { batchOf, randomAdapter, trainingSession } from '../helpers/training-session.ts';
 
-/** Of this process. */
+/** Log of what this process asks of the card; undefined outside a rehearsal. */
 const log = process.env.REHEARSAL_LOG && join(process.env.REHEARSAL_LOG, String(process.pid));
 const skip = log ? false : 'run it with scripts/rehearse-cuda.js';
 const modules = ['q_proj', 'k_proj', 'v_proj', 'o_proj', 'gate_proj', 'up_proj', 'down_proj'] as const;
