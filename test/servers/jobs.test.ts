@@ -1,13 +1,17 @@
-// Training jobs of servers that share a PostgreSQL and a store: a dead server's job is taken by another, and a server
-// that only seemed dead writes nothing more.
+// Training jobs and batches of servers that share a PostgreSQL and a store: a dead server's job is taken by another, a
+// server that only seemed dead writes nothing more, and limits hold over all servers.
 
 import assert from 'node:assert/strict';
+import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
+import { sql } from 'kysely';
+import { limits } from '../../src/core/limits.ts';
 import { jobTable } from '../../src/storage/job-table.ts';
 import { below } from '../../src/storage/object-store.ts';
 import { type FakeTrainerOptions, fakeTrainer } from '../helpers/fake-trainer.ts';
 import { memoryStore } from '../helpers/memory-store.ts';
+import { newBatch } from '../helpers/test-batches.ts';
 import { newDatabaseUrl, withoutPostgres } from '../helpers/test-database.ts';
 import { testJobs } from '../helpers/test-jobs.ts';
 import { replicaRegistry } from '../helpers/test-replicas.ts';
@@ -23,7 +27,7 @@ async function servers(t: TestContext, names: readonly string[], options: FakeTr
     const trainer = fakeTrainer({ ...options });
     const jobs = await testJobs(t, {
       ...{ registry, trainer, folder: join(registry.folder, 'training') },
-      jobs: { changes: replica, shared: below(store, 'training') },
+      jobs: { changes: replica, shared: below(store, 'training'), newId: randomUUID },
     });
     return { ...jobs, trainer, replica };
   };
@@ -128,4 +132,29 @@ test("tenants' turns hold over all servers: who has had none comes before the ne
   const [late, early] = [await Promise.all(many.map(startedAt)), await Promise.all(few.map(startedAt))];
   const later = late.toSorted((a, b) => a - b).slice(2);
   assert.ok(Math.max(...early) <= Math.min(...later), `${early} before ${later}`);
+});
+
+test('two servers that ask for the last place of a live batch at once do not both get it', needed, async (t) => {
+  const { servers: all } = await servers(t, ['a', 'b'], { stepMs: null });
+  const [a, b] = all as [Server, Server];
+  const { inputFile } = await a.batches.find('t', await newBatch(a, 1));
+  const create = ({ batches }: Server) =>
+    batches.create('t', { createdBy: null, inputFile, endpoint: '/v1/completions', metadata: null });
+  for (let made = 1; made < limits.liveBatches - 1; made++) await create(a);
+  const asked = await a.registry.database.transaction().execute(async (holding) => {
+    // Batches can be read and not inserted until both servers wait: for the table, or for each other.
+    await sql`lock table batches in share mode`.execute(holding);
+    const results = Promise.allSettled([create(a), create(b)]);
+    await waitFor('both servers wait', async () => {
+      const waiting = await sql`select 1 from pg_locks join pg_database on oid = database
+        where datname = current_database() and not granted`.execute(holding);
+      return waiting.rows.length === 2;
+    });
+    return { results };
+  });
+  const ends = await asked.results;
+  const refused = ends.flatMap((end) => (end.status === 'rejected' ? [end.reason.code] : []));
+  assert.deepEqual(refused, ['batch_limit_exceeded']);
+  const listed = await b.batches.list('t', { after: null, limit: 2 * limits.liveBatches });
+  assert.equal(listed.length, limits.liveBatches);
 });

@@ -2,6 +2,8 @@
 
 import { LorikeetError } from '../../core/errors.ts';
 import { limits } from '../../core/limits.ts';
+import { batchTable } from '../../storage/batch-table.ts';
+import { exclusively } from '../../storage/database.ts';
 import type { BatchRow } from '../../storage/tables.ts';
 import { fileFor } from '../file-for.ts';
 import { assertMayAdd } from '../live-limit.ts';
@@ -44,18 +46,12 @@ export function openBatches(parts: BatchParts): Batches {
 }
 
 async function insert(parts: BatchParts, tenant: string, id: string, asked: NewBatch): Promise<void> {
-  const { batches, trainingFiles, clock } = parts;
+  const { batches, trainingFiles, clock, options } = parts;
   const file = await fileFor(trainingFiles, tenant, asked.inputFile, {
     ...{ param: 'input_file_id', purpose: 'batch', rule: 'a batch reads one of purpose batch' },
   });
-  assertMayAdd(await batches.inStates(liveBatchStates), tenant, {
-    what: 'batches',
-    perTenant: limits.liveBatches,
-    inAll: limits.liveBatchesInAll,
-    code: 'batch_limit_exceeded',
-  });
   const now = clock.now();
-  await batches.insert({
+  const row = {
     ...{ id, tenant, created_by: asked.createdBy, state: 'validating', endpoint: asked.endpoint },
     ...{
       input_file: file.id,
@@ -68,6 +64,17 @@ async function insert(parts: BatchParts, tenant: string, id: string, asked: NewB
     metadata: asked.metadata === null ? null : JSON.stringify(asked.metadata),
     times: JSON.stringify({ validating: now }),
     expires_at: now + limits.batchWindowMs,
+  };
+  // Other servers insert into the same database, so the limit is checked in the transaction of the insert.
+  await exclusively(options.database, 'live batches', async (transaction) => {
+    const table = batchTable(transaction);
+    assertMayAdd(await table.inStates(liveBatchStates), tenant, {
+      what: 'batches',
+      perTenant: limits.liveBatches,
+      inAll: limits.liveBatchesInAll,
+      code: 'batch_limit_exceeded',
+    });
+    await table.insert(row);
   });
   await batches.prune(tenant, finishedBatchStates, limits.finishedJobs);
 }
