@@ -1,5 +1,6 @@
 // Points an alias to a new version: wholly, for a share of the requests, or only if it is better.
 
+import { LorikeetError } from '../core/errors.ts';
 import type {
   AdapterAlias,
   AdapterRegistry,
@@ -16,8 +17,22 @@ export type AliasMoved = {
   readonly change: { readonly before: readonly AliasTarget[]; readonly after: readonly AliasTarget[] } | null;
 };
 
-/** Moves the alias as `AliasMove` asks. Does nothing where the alias points to the version already. */
-export async function moveAlias(
+/**
+ * Moves the alias as `AliasMove` asks. Does nothing where the alias points to the version already. Starts again where
+ * somebody else has changed the alias in between, since the move depends on the alias's targets.
+ */
+export async function moveAlias(...asked: Parameters<typeof tryMove>): Promise<AliasMoved> {
+  for (;;) {
+    try {
+      return await tryMove(...asked);
+    } catch (error) {
+      if (!(error instanceof LorikeetError && error.code === 'alias_changed')) throw error;
+    }
+  }
+}
+
+/** Throws `alias_changed`. */
+async function tryMove(
   registry: AdapterRegistry,
   { tenant, name, version }: AdapterVersion,
   { alias, ifBetter, canaryWeight }: AliasMove,
@@ -32,7 +47,7 @@ export async function moveAlias(
   const reason = ifBetter && before !== undefined ? await reasonToStay(registry, tenant, before, training) : null;
   if (reason !== null) return stays(`${full} stays where it is: ${reason}.`);
   const targets = targetsOf(before?.targets ?? [], version, canaryWeight);
-  await registry.setAlias(tenant, { name, alias, targets, expected: null });
+  await registry.setAlias(tenant, { name, alias, targets, expected: before?.revision ?? 0 });
   const share = targets.length === 1 ? '' : ` for ${canaryWeight} of the requests`;
   const said = `${full} points to version ${version}${share}.`;
   return { said, change: { before: before?.targets ?? [], after: targets } };

@@ -2,8 +2,9 @@
 // under the same name is the same version, an alias that has the version stays, and the results file has the job's id.
 // The job's row is changed last.
 
+import { LorikeetError } from '../core/errors.ts';
 import { limits } from '../core/limits.ts';
-import type { AdapterVersion, TrainingRecord } from '../registry/adapter-registry.ts';
+import type { AdapterVersion, Provenance, TrainingRecord } from '../registry/adapter-registry.ts';
 import { publishFolder } from '../registry/publish-folder.ts';
 import type { JobRow } from '../storage/tables.ts';
 import { recordChange } from '../tenants/audit.ts';
@@ -12,7 +13,7 @@ import { publishFile } from './files.ts';
 import { type JobOutcome, recordOf, resultFileId } from './job-row.ts';
 import type { JobParts } from './parts.ts';
 import { thinMetrics } from './policies/thin-metrics.ts';
-import type { JobSpec, TrainingJobRecord } from './training-jobs.ts';
+import type { TrainingJobRecord } from './training-jobs.ts';
 
 type Curve = TrainingRecord['curve'];
 
@@ -26,9 +27,7 @@ export async function finishJob(parts: JobParts, row: JobRow, outcome: JobOutcom
   await events.flush();
   const curve = await curveOf(parts, id);
   const training = recordOfTraining(job, outcome, thinned(curve, limits.lossCurvePoints));
-  const provenance = { tenant, createdBy: spec.createdBy, source: 'training' as const, training };
-  const name = (await isNameFree(parts, job)) ? spec.adapterName : ownName(id);
-  const adapter = await publishFolder(options.registry, outcome.folder, name, provenance);
+  const adapter = await publishTrained(parts, job, outcome.folder, (name) => name, training);
   await record(parts, job, 'adapters.publish', adapter, { after: { digest: adapter.digest, job: id } });
   const moved = spec.alias === null ? null : await moveAlias(options.registry, adapter, spec.alias, training);
   if (moved !== null && moved.change !== null) {
@@ -72,13 +71,28 @@ async function record(
 export const ownName = (id: string) => id.replace(/^ftjob-/, 'ft-');
 
 /**
- * Whether the job may use its name. A maker who may not publish gets it only if all versions of it are that maker's
- * trainings.
+ * Publishes a folder under the job's name, or under a name of the job's own where the maker may not publish and the
+ * name has versions other than that maker's trainings. The registry decides it as it publishes, since the name may be
+ * taken at any moment before. Throws `insufficient_permissions` where others have taken the job's own name as well.
+ * @param nameOf makes the adapter's name from the name chosen for the job
  */
-async function isNameFree({ options }: JobParts, { tenant, spec }: TrainingJobRecord): Promise<boolean> {
-  if (spec.mayPublish ?? true) return true;
-  const versions = await options.registry.versions(tenant, spec.adapterName).catch(() => []);
-  return versions.every(({ source, createdBy }) => source === 'training' && createdBy === spec.createdBy);
+async function publishTrained(
+  { options: { registry } }: JobParts,
+  { tenant, id, spec }: TrainingJobRecord,
+  folder: string,
+  nameOf: (name: string) => string,
+  training?: TrainingRecord,
+): Promise<AdapterVersion> {
+  const provenance: Provenance = {
+    ...{ tenant, createdBy: spec.createdBy, source: 'training', onlyOwnName: !(spec.mayPublish ?? true) },
+    ...(training !== undefined && { training }),
+  };
+  try {
+    return await publishFolder(registry, folder, nameOf(spec.adapterName), provenance);
+  } catch (error) {
+    if (!(error instanceof LorikeetError && error.code === 'insufficient_permissions')) throw error;
+    return await publishFolder(registry, folder, nameOf(ownName(id)), provenance);
+  }
 }
 
 /** All points of the curve that were kept, oldest first. */
@@ -120,9 +134,6 @@ async function writeResults(parts: JobParts, { id, tenant }: TrainingJobRecord, 
   await publishFile(parts, staged, { ...about, id: resultFileId(id) });
 }
 
-/** Name of a checkpoint's adapter. */
-export const checkpointName = ({ adapterName }: JobSpec, step: number) => `${adapterName}/step-${step}`;
-
 /**
  * Publishes a checkpoint as an adapter of another name than the job's, so that the job's name never means a checkpoint.
  */
@@ -132,9 +143,7 @@ export async function publishCheckpoint(
   folder: string,
   step: number,
 ): Promise<AdapterVersion> {
-  const { tenant, id, spec } = job;
-  const provenance = { tenant, createdBy: spec.createdBy, source: 'training' as const };
-  const adapter = await publishFolder(parts.options.registry, folder, checkpointName(spec, step), provenance);
-  await record(parts, job, 'adapters.publish', adapter, { after: { digest: adapter.digest, job: id, step } });
+  const adapter = await publishTrained(parts, job, folder, (name) => `${name}/step-${step}`);
+  await record(parts, job, 'adapters.publish', adapter, { after: { digest: adapter.digest, job: job.id, step } });
   return adapter;
 }

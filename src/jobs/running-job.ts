@@ -13,7 +13,7 @@ import { type JobOutcome, outcomeOf, recordOf } from './job-row.ts';
 import { type JobParts, workFolder } from './parts.ts';
 import { restartAfterDeath } from './policies/trainer-restart.ts';
 import { firstPriority, type TrainerPriority } from './policies/training-floor.ts';
-import { checkpointName, finishJob, publishCheckpoint } from './result.ts';
+import { finishJob, publishCheckpoint } from './result.ts';
 import { type TokenQuota, tokenQuota } from './token-quota.ts';
 import { fetchInitial, shareCheckpoints, takeTrainerFolder } from './trainer-folder.ts';
 import { startTrainerLife, type TrainerLife } from './trainer-life.ts';
@@ -259,14 +259,13 @@ export class RunningJob {
 
   async #checkpoint({ step, validLoss, folder }: Extract<TrainerEvent, { type: 'checkpoint' }>): Promise<void> {
     const { eventTable, clock, options } = this.#parts;
-    const { tenant, id, spec } = this.#job;
+    const { tenant, id } = this.#job;
     if ((await this.#parts.jobs.get(id))?.epoch !== this.#by.epoch) return;
     await shareCheckpoints(this.#parts, this.#by, folder);
     // A checkpoint with only the optimiser's state is no adapter.
     if ((await options.files.stat(join(folder, configName))) === null) return;
-    await publishCheckpoint(this.#parts, this.#job, folder, step);
+    const { name } = await publishCheckpoint(this.#parts, this.#job, folder, step);
     const train_loss = await this.#lossAt(step);
-    const name = checkpointName(spec, step);
     const about = { created_at: clock.now(), train_loss, valid_loss: validLoss, adapter: name };
     await eventTable.addCheckpoint({ job: id, step, ...about });
     const kept = await eventTable.checkpoints(id, Number.MAX_SAFE_INTEGER, limits.jobCheckpoints + 1);

@@ -74,6 +74,11 @@ export type Provenance = {
   readonly source: AdapterSource;
   /** How a trained version was made. */
   readonly training?: TrainingRecord;
+  /**
+   * Whether the version is made only under a name without versions of other makers: of another key, or of another
+   * source. False by default.
+   */
+  readonly onlyOwnName?: boolean;
 };
 
 /** The record of a training: enough to repeat it. Files and adapters are digests, since their names may be deleted. */
@@ -111,8 +116,8 @@ export type StagedAdapter = {
    * Rewrites another program's layout (GGUF, mlx-lm) as PEFT's, checks both files against the base model, and makes
    * them a version, durable when it returns. The same content under the same name gives the same version; these files
    * replace damaged ones. Throws `adapter_invalid` or `adapter_unsupported` with the field's name, `missing_parameter`,
-   * `invalid_parameter` for the name, `storage_full`, and `engine_unavailable` where the base model's shape is not
-   * known yet.
+   * `invalid_parameter` for the name, `insufficient_permissions` where `onlyOwnName` forbids it, `storage_full`, and
+   * `engine_unavailable` where the base model's shape is not known yet.
    */
   publish(name: string, provenance: Provenance): Promise<{ adapter: AdapterVersion; created: boolean }>;
   /** Removes what was not published, and frees the upload's place. Does nothing after `publish` has succeeded. */

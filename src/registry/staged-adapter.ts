@@ -16,6 +16,7 @@ import type { AdapterRow } from '../storage/tables.ts';
 import type { AdapterVersion, Provenance, StagedAdapter } from './adapter-registry.ts';
 import { companionWarnings } from './companions.ts';
 import { rewriteForeign } from './foreign-adapter.ts';
+import { isMadeBy } from './made-by.ts';
 import type { NameChange } from './names.ts';
 import type { CheckedAdapter } from './options.ts';
 import { type Companions, noCompanions, ownTemplate, takeCompanion, templateDigest } from './own-template.ts';
@@ -229,19 +230,28 @@ function removeUnknown({ blobs, contents, options }: Parts, digest: string): Pro
   });
 }
 
-/** Inserts the row, which makes the version. */
+/**
+ * Inserts the row, which makes the version. The condition on the name's other makers is checked here, because nobody
+ * else changes the name during this transaction.
+ */
 async function insert(parts: Parts, { adapters, lock }: NameChange, digest: string, made: NewVersion) {
   const { options } = parts;
   const { name: baseName, digest: baseDigest } = options.base;
-  const { training, ...provenance } = made.provenance;
+  const { training, onlyOwnName = false, ...provenance } = made.provenance;
   const ownDigest = made.template === null ? null : templateDigest(made.template);
   const isSame = (row: AdapterRow) =>
     row.digest === digest &&
     row.base_digest === baseDigest &&
     row.template_digest === ownDigest &&
     row.state !== 'deleting';
-  const same = (await adapters.ofName(provenance.tenant, made.name)).find(isSame);
+  const rows = await adapters.ofName(provenance.tenant, made.name);
+  const isOwn = isMadeBy(provenance);
+  // A repeated publication finds its version even where another maker has added one since.
+  const same = rows.find((row) => isSame(row) && (!onlyOwnName || isOwn(fromRow(row))));
   if (same !== undefined) return { adapter: fromRow(same), created: false };
+  if (onlyOwnName && !rows.every((row) => isOwn(fromRow(row)))) {
+    throw new LorikeetError('insufficient_permissions', { message: `'${made.name}' has versions of another maker.` });
+  }
   await assertQuota(parts, { adapters, lock }, made);
   const adapter = {
     ...{ name: made.name, digest, baseDigest, ...provenance, ...made.checked },

@@ -1,11 +1,14 @@
 // Versions, references and leases.
 
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import test from 'node:test';
 import { systemClock } from '../../src/core/clock.ts';
+import { checkAdapter } from '../../src/registry/check-adapter.ts';
+import type { AdapterCheck } from '../../src/registry/options.ts';
+import { memoryStore } from '../helpers/memory-store.ts';
 import { temporaryFolder } from '../helpers/temporary-folder.ts';
 import { newDatabase } from '../helpers/test-database.ts';
 import { byUpload, testBase, testRegistry, upload } from '../helpers/test-registry.ts';
@@ -48,6 +51,35 @@ test('a name means its newest version; the same content again is the same versio
   );
   const sharper = await upload(registry, 'a', tinyAdapter(2, { lora_alpha: 8 }));
   assert.equal(sharper.adapter.version, 3, 'another alpha is another content');
+});
+
+test('a version for a name without other makers is refused where another server has taken the name', async (t) => {
+  const [database, store] = [await newDatabase(), memoryStore()];
+  t.after(() => database.destroy());
+  const shared = { store, cacheBytes: 2 ** 40 };
+  const other = await testRegistry(t, { database, shared });
+  // The check is the last step before the publication's transaction.
+  let beforeTransaction = async () => {};
+  const check: AdapterCheck = async (...asked) => {
+    await beforeTransaction();
+    return checkAdapter(...asked);
+  };
+  const registry = await testRegistry(t, { database, shared, check });
+  const own = { createdBy: 'k', source: 'training', onlyOwnName: true } as const;
+  const first = await upload(registry, 'a', 1, own);
+  assert.equal((await upload(registry, 'a', 2, own)).adapter.version, 2);
+
+  beforeTransaction = async () => void (await upload(other, 'a', 3));
+  await assert.rejects(upload(registry, 'a', 4, own), { code: 'insufficient_permissions' });
+  assert.equal((await registry.versions('default', 'a')).length, 3);
+  assert.equal(readdirSync(join(registry.folder, 'blobs')).length, 2, 'the refused content is gone');
+  beforeTransaction = async () => {};
+  assert.deepEqual(await upload(registry, 'a', 1, own), { adapter: first.adapter, created: false }, 'repeated');
+  for (const seed of [3, 5]) {
+    await assert.rejects(upload(registry, 'a', seed, own), { code: 'insufficient_permissions' }, 'also their content');
+  }
+  await assert.rejects(upload(registry, 'a', 6, { ...own, createdBy: 'l' }), { code: 'insufficient_permissions' });
+  assert.equal((await upload(registry, 'b', 3, own)).created, true, 'a name is not a content');
 });
 
 test('one content under two names and of two tenants lies on the disk once', async (t) => {

@@ -5,6 +5,7 @@ import { type TestContext, test } from 'node:test';
 import { systemClock } from '../../src/core/clock.ts';
 import { type TestAppOptions, testApp } from '../helpers/app.ts';
 import { rowsText } from '../helpers/test-jobs.ts';
+import { waitFor } from '../helpers/waits.ts';
 import { rowsForm } from './form.ts';
 
 async function operated(t: TestContext, options: TestAppOptions = {}) {
@@ -240,10 +241,14 @@ test('who may only train moves no alias and adds no version to names of others',
 });
 
 test('a name that was taken while a train key’s job ran is left to who took it', async (t) => {
-  const testing = await operated(t);
-  const job = await testing.training.create({ tenant: 'a', suffix: 'mine', mayPublish: false, createdBy: 'k' });
-  await testing.registry.add('mine', { tenant: 'a', content: 'theirs' });
-  const done = await testing.training.reaches(job.id, 'succeeded');
-  const versions = await testing.registry.versions('a', 'mine');
-  assert.ok(done.adapter === 'mine@1' ? versions.length === 2 : done.adapter!.startsWith('ft-'), done.adapter!);
+  const { training, registry } = await operated(t, { trainer: { stepMs: null } });
+  const { id } = await training.create({ tenant: 'a', suffix: 'mine', mayPublish: false, createdBy: 'k' });
+  await registry.add('mine', { tenant: 'a', content: 'theirs' });
+  const find = () => training.jobs.find('a', id);
+  await waitFor('the job to end', async () => {
+    training.trainer.step();
+    return (await find()).finishedAt !== null;
+  });
+  assert.equal((await find()).adapter, `${id.replace('ftjob-', 'ft-')}@1`);
+  assert.equal((await registry.versions('a', 'mine')).length, 1);
 });

@@ -2,6 +2,7 @@
 
 import type { FastifyRequest } from 'fastify';
 import { LorikeetError } from '../../core/errors.ts';
+import { isMadeBy } from '../../registry/made-by.ts';
 import { assertAllowed } from '../adapters/allowed-adapters.ts';
 import type { JobBody } from '../schemas/fine-tuning.ts';
 import type { Services } from '../services.ts';
@@ -19,7 +20,7 @@ export async function assertMayPublish(
   if (alias !== undefined) throw needsAdapters('alias', "moves an alias, which needs the scope 'adapters'");
   if (suffix === undefined) return;
   const versions = await registry.versions(tenant, suffix).catch(() => []);
-  const isOwn = versions.every(({ source, createdBy }) => source === 'training' && createdBy === keyPrefix);
+  const isOwn = versions.every(isMadeBy({ source: 'training', createdBy: keyPrefix }));
   if (!isOwn) throw needsAdapters('suffix', `adds a version to '${suffix}', which needs the scope 'adapters'`);
 }
 
