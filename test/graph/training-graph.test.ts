@@ -178,18 +178,25 @@ for (const [name, bits] of lowered) {
 
 // --- forms that must not matter ---
 
-test('texts packed in a line are what they are alone, and so are padded ones', async () => {
-  const model = await tinyLowered('qwen3', 8);
-  const adapter = randomAdapter(model, formOf(model), prng(5));
-  const step = await trainingSession(runtime, model, formOf(model));
-  const expected = await step(alone, adapter);
-  assertSame(await step(packed, adapter), expected, 1e-5);
-  const wide = batchOf(
-    texts.map((text) => [text]),
-    17,
-  );
-  assertSame(await step(wide, adapter), expected, 1e-5);
-});
+// Attention sums a packed line in another order. Where products round activations to 16 bits, a last bit of such a sum may
+// turn a rounding.
+for (const { bits, bound } of [
+  { bits: 32, bound: 1e-5 },
+  { bits: 8, bound: 1e-4 },
+] as const) {
+  test(`texts packed in a line are what they are alone, and so are padded ones, ${bits} bits`, async () => {
+    const model = await tinyLowered('qwen3', bits);
+    const adapter = randomAdapter(model, formOf(model), prng(5));
+    const step = await trainingSession(runtime, model, formOf(model));
+    const expected = await step(alone, adapter);
+    assertSame(await step(packed, adapter), expected, bound);
+    const wide = batchOf(
+      texts.map((text) => [text]),
+      17,
+    );
+    assertSame(await step(wide, adapter), expected, bound);
+  });
+}
 
 test('layers computed again give the same bits', async () => {
   const model = await tinyLowered('llama-gguf', null);
