@@ -178,8 +178,8 @@ for (const [name, bits] of lowered) {
 
 // --- forms that must not matter ---
 
-// Attention sums a packed line in another order. Where products round activations to 16 bits, the last bit of such a sum
-// may change how an activation is rounded.
+// Attention sums a packed line in another order. Where products round activations to 16 bits, the last bit of such
+// a sum may change how an activation is rounded.
 for (const { bits, bound } of [
   { bits: 32, bound: 1e-5 },
   { bits: 8, bound: 1e-4 },
