@@ -40,7 +40,7 @@ let roomUntil = Number.NEGATIVE_INFINITY;
 export const callAside = (api: OrtApi, name: AsideCall['name'], ...args: readonly unknown[]): Promise<Pointer> =>
   inTurn(async () => {
     stayAlive();
-    thread ??= new Worker(new URL('./aside-thread.ts', import.meta.url));
+    thread ??= startThread();
     thread.ref();
     try {
       if (!(await hasRoom(thread))) return await api.callAsync(name, ...args);
@@ -52,6 +52,14 @@ export const callAside = (api: OrtApi, name: AsideCall['name'], ...args: readonl
       stayAlive = systemTimers.after(idleMsMax, end);
     }
   });
+
+/** A thread that fails between two calls is forgotten; without a listener its error would end the process. */
+function startThread(): Worker {
+  const started = new Worker(new URL('./aside-thread.ts', import.meta.url));
+  return started.on('error', () => {
+    if (thread === started) thread = null;
+  });
+}
 
 async function hasRoom(thread: Worker): Promise<boolean> {
   if (systemClock.monotonic() < roomUntil) return true;

@@ -103,12 +103,15 @@ export class AdapterStore {
     return this.#idle.has(key) || this.#held.has(key);
   }
 
-  /** Holds the adapters of one sequence of `flow`, at least one, as a single adapter. */
-  hold(adapters: readonly AppliedAdapter[], flow = commonShare.flow): AdapterHold {
+  /**
+   * Holds the adapters of one sequence, at least one, as a single adapter.
+   * @param flow the sequence's; null for work of the engine's own, which leaves the adapter on its last flow's account
+   */
+  hold(adapters: readonly AppliedAdapter[], flow: number | null = null): AdapterHold {
     const key = keyOf(adapters);
-    const entry = this.#held.get(key) ?? this.#open(key, adapters, flow);
+    const entry = this.#held.get(key) ?? this.#open(key, adapters, flow ?? this.#flows.get(key) ?? commonShare.flow);
     entry.holds++;
-    entry.flow = flow;
+    if (flow !== null) entry.flow = flow;
     let isReleased = false;
     return {
       key,

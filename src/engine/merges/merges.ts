@@ -177,8 +177,13 @@ export class Merges {
     };
   }
 
+  /** If the device fails to release what the merge held, that memory is lost; the merge is gone all the same. */
   async #remove(entry: Entry): Promise<void> {
-    await this.#options.decoder.removeMerged(entry.ready!.merge.model);
+    try {
+      await this.#options.decoder.removeMerged(entry.ready!.merge.model);
+    } catch (error) {
+      console.error(error);
+    }
     this.#gone(entry);
     this.#options.onChange();
   }

@@ -303,3 +303,18 @@ test('the parts of a combined adapter count to the flow that asked for it', asyn
   (await arrive(marked(15))).release();
   assert.deepEqual(dropped(), ['sha256:1']);
 });
+
+test('a hold without a flow leaves an adapter on the account that it had', async () => {
+  const { store, dropped, arrive, endAll } = open(3 * bytes);
+  (await arrive(marked(11))).release();
+  for (const mark of [1, 5]) {
+    const own = store.hold([marked(mark)], 7);
+    await endAll();
+    own.release();
+  }
+  // As a merge holds it.
+  store.hold([marked(1)]).release();
+  // Flow 7 still has two, and the common flow one: the common flow's next adapter takes the place of one of them.
+  (await arrive(marked(15))).release();
+  assert.deepEqual(dropped(), ['sha256:5']);
+});

@@ -154,6 +154,17 @@ test('unmerged while it serves: no new sequence, gone with the last one, then to
   assertOwn(later, false);
 });
 
+test('a merge that a device cannot release is gone all the same, and later ones are made', async (t) => {
+  t.mock.method(console, 'error', () => {});
+  const witnessed = open();
+  await merged(witnessed, [marked(1)]);
+  t.mock.method(witnessed.decoder, 'removeMerged', () => Promise.reject(new Error('the device is lost')), { times: 1 });
+  witnessed.engine.unmerge(mergeKey([marked(1)]));
+  await witnessed.mergesSettled();
+  assert.equal(last(witnessed).state, 'unmerged');
+  await merged(witnessed, [marked(2)]);
+});
+
 test('asked for again while it goes, it waits for that and is made anew', async () => {
   const witnessed = open();
   const key = mergeKey([marked(1)]);
