@@ -128,6 +128,7 @@ export async function startEngine(
     shape,
     maxContext: positions,
     maxSequences: config.maxSequences,
+    kv: { blockTokens: decoder.kv.blockTokens, blocks: decoder.kv.blocks },
     adapterRank: decoder.pages.slots * pageRanks,
     threads: runtime.threads,
     device: runtime.device?.name ?? 'cpu',

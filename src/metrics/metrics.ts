@@ -29,9 +29,8 @@ export type EngineReading = {
     readonly accepted: number;
     readonly pastTextBytes: number;
   };
-  /** Longest context of a sequence in tokens, and largest number of sequences; 0 until the engine is ready. */
-  readonly kvRowTokens: number;
-  readonly kvRows: number;
+  /** Tokens of a block of the KV cache, and the number of blocks; null until the engine is ready. */
+  readonly kv: { readonly blockTokens: number; readonly blocks: number } | null;
   readonly restarts: number;
   readonly ready: boolean;
   readonly devices: readonly DeviceReading[];
@@ -218,8 +217,8 @@ function defineReadings(registry: MetricsRegistry, read: () => EngineReading): v
     help: 'How the KV cache is divided; the value is 1',
     labels: ['block_size', 'num_gpu_blocks'],
     read() {
-      const { kvRowTokens, kvRows } = read();
-      return { labels: { block_size: String(kvRowTokens), num_gpu_blocks: String(kvRows) }, value: 1 };
+      const { blockTokens, blocks } = read().kv ?? { blockTokens: 0, blocks: 0 };
+      return { labels: { block_size: String(blockTokens), num_gpu_blocks: String(blocks) }, value: 1 };
     },
   });
   define('gauge', 'engine_ready', '1 while the engine takes sequences', ({ ready }) => (ready ? 1 : 0));

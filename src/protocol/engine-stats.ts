@@ -1,6 +1,6 @@
 // Joins the statistics of several engines into one. Pure.
 
-import { type AdapterStats, type EngineInfo, type EngineStats, noAdapters } from './messages.ts';
+import { type AdapterStats, type EngineInfo, type EngineStats, type KvBlocks, noAdapters } from './messages.ts';
 
 export const idleStats: EngineStats = {
   running: 0,
@@ -91,11 +91,18 @@ export function joinInfo(engines: readonly EngineInfo[]): EngineInfo {
     ...first,
     maxContext: Math.min(...engines.map(({ maxContext }) => maxContext)),
     maxSequences: total(engines.map(({ maxSequences }) => maxSequences)),
+    kv: joinKv(engines.map(({ kv }) => kv)),
     ...(ranks.length > 0 && { adapterRank: Math.min(...ranks) }),
     device: engines.map(({ device }) => device).join(','),
     loadMs: Math.max(...engines.map(({ loadMs }) => loadMs)),
     weightsCached: engines.every(({ weightsCached }) => weightsCached),
   };
+}
+
+/** Sums the blocks. Where lengths differ, all memory is counted in blocks of the least length. */
+function joinKv(all: readonly KvBlocks[]): KvBlocks {
+  const blockTokens = Math.min(...all.map((kv) => kv.blockTokens));
+  return { blockTokens, blocks: total(all.map((kv) => Math.floor((kv.blocks * kv.blockTokens) / blockTokens))) };
 }
 
 const total = (numbers: readonly number[]): number => numbers.reduce((sum, one) => sum + one, 0);

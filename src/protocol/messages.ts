@@ -193,12 +193,16 @@ export type SequenceEnd = {
   readonly timings: Timings;
 };
 
+/** Blocks of the KV cache that sequences can have. In a device's rows a block is a sequence's whole context. */
+export type KvBlocks = { readonly blockTokens: number; readonly blocks: number };
+
 export type EngineInfo = {
   readonly model: string;
   readonly digest: string;
   readonly shape: ModelShape;
   readonly maxContext: number;
   readonly maxSequences: number;
+  readonly kv: KvBlocks;
   /** Largest rank of an adapter that fits the pages; left out: any rank that an upload may have. */
   readonly adapterRank?: number;
   readonly threads: number;

@@ -141,7 +141,7 @@ export function createApp(deps: AppDeps): FastifyInstance {
 function measureEngine({ metrics, engine, jobs, clock }: Services): void {
   metrics.readEngine(() => ({
     ...{ ...engine.stats, restarts: engine.restarts, ready: engine.state === 'ready' },
-    ...{ kvRowTokens: engine.info?.maxContext ?? 0, kvRows: engine.info?.maxSequences ?? 0 },
+    kv: engine.info?.kv ?? null,
     devices: engine.engines.map(({ name, state, restarts, stats }) => ({
       ...{ device: name, ready: state === 'ready', restarts },
       ...stats,

@@ -81,6 +81,8 @@ export function hashDecoder(
       rows,
       positions,
       bytes: 0,
+      blockTokens: kvBlock,
+      blocks: Math.min(room, rows * inBlocks(positions)) / kvBlock,
       use: unused,
       ...{ prefixes: null, write: null },
       expectGroups: async () => {},

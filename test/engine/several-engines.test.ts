@@ -63,8 +63,9 @@ async function until(what: string, isSo: () => boolean): Promise<void> {
 
 test('answers are the same whichever engine gives them, and one may be killed meanwhile', async (context) => {
   const client = supervise(context);
-  const { shape, maxSequences, device } = await client.ready;
+  const { shape, maxSequences, kv, device } = await client.ready;
   assert.deepEqual([maxSequences, device], [6, 'cpu,cpu']);
+  assert.deepEqual(kv, { blockTokens: 32, blocks: 2 * 3 * 4 });
   assert.deepEqual(
     client.engines.map(({ name }) => name),
     ['cpu/0', 'cpu/1'],

@@ -224,6 +224,7 @@ export function fakeEngine(options: FakeEngineOptions = {}): FakeEngine {
       shape: { ...tinyShape, vocabulary },
       maxContext: options.maxContext ?? 512,
       maxSequences: slots,
+      kv: { blockTokens: 32, blocks: slots * 16 },
       threads: 1,
       device: 'cpu',
       weightBits: 32,

@@ -43,8 +43,7 @@ test('the text is well formed, every series under its help and type, no name twi
     running: 1,
     waiting: 2,
     kvUsage: 0.5,
-    kvRowTokens: 512,
-    kvRows: 16,
+    kv: { blockTokens: 32, blocks: 256 },
     restarts: 3,
     ready: true,
     devices: [device('cuda:0'), device('cuda:1')],
@@ -83,6 +82,7 @@ test('the text is well formed, every series under its help and type, no name twi
   assert.match(text, /^lorikeet_adapter_evictions_total 5$/m);
   assert.match(text, /^lorikeet_memory_limit_bytes 2147483648$/m);
   assert.match(text, /^lorikeet_memory_planned_bytes\{part="kv"\} 4096$/m);
+  assert.match(text, /^vllm:cache_config_info\{.*block_size="32",num_gpu_blocks="256"\} 1$/m);
   assert.match(text, /^process_cpu_seconds_total /m);
   assert.match(text, /^vllm:num_requests_waiting\{model_name="a \\"quoted\\"\\\\name"\} 2$/m);
 });

@@ -40,7 +40,8 @@ const engine: EngineEvent[] = [
   {
     type: 'ready',
     info: {
-      ...{ model: 'm', digest: 'sha256:0', shape, maxContext: 64, maxSequences: 4, adapterRank: 8 },
+      ...{ model: 'm', digest: 'sha256:0', shape, maxContext: 64, maxSequences: 4 },
+      ...{ kv: { blockTokens: 32, blocks: 8 }, adapterRank: 8 },
       ...{ threads: 2, device: 'cpu', weightBits: 4, loadMs: 0.5, weightsCached: true },
     },
   },

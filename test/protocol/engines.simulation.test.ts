@@ -7,6 +7,8 @@ import fc from 'fast-check';
 import type { AppliedAdapter } from '../../src/core/adapter.ts';
 import { LorikeetError } from '../../src/core/errors.ts';
 import { prng } from '../../src/core/prng.ts';
+import { joinInfo } from '../../src/protocol/engine-stats.ts';
+import { testInfo } from './simulated-engine.ts';
 import { type Supervised, supervised, type Witness } from './supervised.ts';
 
 const adapterOf = (i: number): AppliedAdapter[] => [
@@ -295,10 +297,16 @@ test('where no engine can start, the start fails with the cause', async () => {
   assert.equal(world.client.state, 'starting');
 });
 
+test('blocks of two lengths are counted together as blocks of the lesser one', () => {
+  const inRows = { ...testInfo, kv: { blockTokens: 64, blocks: 3 } };
+  assert.deepEqual(joinInfo([inRows, testInfo]).kv, { blockTokens: 32, blocks: 2 * 3 + 4 });
+});
+
 test('what holds for all: the sum of rows, the sum of what engines say, the nearest place of an adapter', () => {
   const world = supervised({}, 2);
   for (const i of [0, 1]) world.engine(i).ready(i + 2);
   assert.equal(world.client.info?.maxSequences, 5);
+  assert.deepEqual(world.client.info?.kv, { blockTokens: 32, blocks: 8 });
   world.submit(4, 4, { adapters: adapterOf(7) });
   for (const i of [0, 1]) world.engine(i).step();
   assert.equal(world.client.tierOf('sha256:7'), 'memory');

@@ -37,6 +37,7 @@ export const testInfo: EngineInfo = {
   shape: tinyShape,
   maxContext: 64,
   maxSequences: 2,
+  kv: { blockTokens: 32, blocks: 4 },
   threads: 1,
   device: 'cpu',
   weightBits: 4,

@@ -97,6 +97,7 @@ test('the metrics count requests and tokens under our names and vLLM’s', async
     'lorikeet_http_requests_total{method="POST",route="/v1/generate",status="400"} 1',
     'vllm:num_requests_waiting{model_name="tiny"} 0',
     'vllm:kv_cache_usage_perc{model_name="tiny"} 0',
+    'vllm:cache_config_info{model_name="tiny",block_size="32",num_gpu_blocks="256"} 1',
     'vllm:prompt_tokens_total{model_name="tiny"} 6',
     'vllm:iteration_tokens_total_count{model_name="tiny"} 7',
     'vllm:iteration_tokens_total_sum{model_name="tiny"} 11',

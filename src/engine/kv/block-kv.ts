@@ -70,6 +70,7 @@ export function createBlockKv(form: BlockKvForm, open: (blocks: number) => Block
     rows,
     positions,
     bytes: all * blockBytes,
+    ...{ blockTokens: length, blocks: forRows },
     prefixes: prefixBlocks === 0 ? null : prefixes,
     write:
       memory.write &&

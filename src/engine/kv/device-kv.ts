@@ -81,6 +81,7 @@ export function createDeviceKv(
   return {
     rows,
     positions,
+    ...{ blockTokens: positions, blocks: rows },
     pools: [...pools],
     get bytes() {
       return pools.reduce((sum, { bytes }) => sum + bytes, 0);

@@ -17,6 +17,10 @@ export type KvCache = {
   readonly rows: number;
   readonly positions: number;
   readonly bytes: number;
+  /** Tokens of the unit in which rows get memory: a block of a pool, or `positions` where a row is one piece. */
+  readonly blockTokens: number;
+  /** Most such units that sequences' rows may have together. */
+  readonly blocks: number;
   /** Whether there is room for `tokens` more, beside some for each of `rows` rows to grow by. */
   hasRoom(tokens: number, rows: number): boolean;
   /** Makes room for `length` tokens in a row; false where there is not enough. */

@@ -13,6 +13,7 @@ const info = Type.Object({
   shape: modelShape,
   maxContext: count,
   maxSequences: count,
+  kv: Type.Object({ blockTokens: count, blocks: count }),
   adapterRank: Type.Optional(count),
   threads: count,
   device: Type.String(),
