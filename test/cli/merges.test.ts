@@ -4,9 +4,10 @@ import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
 import { mergeKey } from '../../src/core/adapter.ts';
 import { limits } from '../../src/core/limits.ts';
-import { listen, testApp, until } from '../helpers/app.ts';
+import { listen, testApp } from '../helpers/app.ts';
 import { cliIn } from '../helpers/run-cli.ts';
 import { temporaryFolder } from '../helpers/temporary-folder.ts';
+import { until } from '../helpers/waits.ts';
 
 const quality = { positions: 500, meanKl: 0.0123, maxKl: 0.5, top1Agreement: 0.984 };
 

@@ -7,9 +7,10 @@ import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { setTimeout } from 'node:timers/promises';
 import { trainingBar } from '../../src/cli/jobs/training-bar.ts';
-import { listen, type TestAppOptions, testApp, until } from '../helpers/app.ts';
+import { listen, type TestAppOptions, testApp } from '../helpers/app.ts';
 import { cliIn } from '../helpers/run-cli.ts';
 import { rowsText } from '../helpers/test-jobs.ts';
+import { until } from '../helpers/waits.ts';
 
 async function server(t: TestContext, options: TestAppOptions = {}) {
   const folder = mkdtempSync(join(tmpdir(), 'lorikeet-cli-train-'));

@@ -3,7 +3,6 @@
 
 import assert from 'node:assert/strict';
 import test, { type TestContext } from 'node:test';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { environmentForChildren } from '../../src/config.ts';
 import { type AppliedAdapter, mergeKey } from '../../src/core/adapter.ts';
 import { systemClock, systemTimers } from '../../src/core/clock.ts';
@@ -13,6 +12,7 @@ import type { EngineConfig, MergeEvent, SequenceEnd } from '../../src/protocol/m
 import { type SupervisedEngine, superviseEngine } from '../../src/protocol/supervisor.ts';
 import { defaultSupervisorLimits } from '../../src/protocol/supervisor-options.ts';
 import { temporaryFolder, tinyFiles } from '../helpers/tiny-lowered.ts';
+import { until } from '../helpers/waits.ts';
 import { layerModules, randomAdapter } from './adapters/random-adapters.ts';
 import { greedy } from './witnesses.ts';
 
@@ -24,7 +24,6 @@ const config: EngineConfig = {
   adapterBytes: 100_000,
   cacheDir: temporaryFolder(),
 };
-const waitMsMax = 120_000;
 
 function supervise(context: TestContext): SupervisedEngine {
   const client = superviseEngine({
@@ -51,14 +50,6 @@ function ask(client: SupervisedEngine, promptTokens: number[], adapters: Applied
       { onToken: ({ token }) => void tokens.push(token), onEnd: (end) => resolve({ tokens, end }) },
     ),
   );
-}
-
-async function until(what: string, isSo: () => boolean): Promise<void> {
-  const deadline = systemClock.monotonic() + waitMsMax;
-  while (!isSo()) {
-    assert.ok(systemClock.monotonic() < deadline, what);
-    await sleep(5);
-  }
 }
 
 test('answers are the same whichever engine gives them, and one may be killed meanwhile', async (context) => {
@@ -101,13 +92,13 @@ test('answers are the same whichever engine gives them, and one may be killed me
   assert.deepEqual(lost, []);
   const killed = storm(60);
   const [, victim] = client.engines;
-  await until('it had nothing to lose', () => client.engines[1]!.stats.running > 0);
+  await until(() => client.engines[1]!.stats.running > 0);
   process.kill(victim!.pid!, 'SIGKILL');
-  await until('it did not die', () => client.engines[1]!.state === 'restarting');
+  await until(() => client.engines[1]!.state === 'restarting');
   assert.equal(client.state, 'ready');
   await killed;
   assert.ok(lost.length <= 3, `${lost.length} were lost`);
-  await until('it did not come back', () => client.engines[1]!.state === 'ready');
+  await until(() => client.engines[1]!.state === 'ready');
   const stepsBefore = client.engines[1]!.stats.steps;
   lost.length = 0;
   await storm(60);
@@ -125,7 +116,7 @@ test('a merge is made by both, and stays while one that died makes it again', as
   const key = mergeKey(adapters);
   const mixed = await ask(client, [5, 6], adapters);
   client.merge({ key, adapters, bits: null, probes: [[1, 2, 3]] });
-  await until('it was not merged', () => events.at(-1)?.state === 'merged');
+  await until(() => events.at(-1)?.state === 'merged');
   const everywhere = () => client.engines.every(({ stats }) => stats.merges?.merged === 1);
   const askAll = async () => {
     const answers = await Promise.all(Array.from({ length: 12 }, () => ask(client, [5, 6], adapters)));
@@ -134,15 +125,15 @@ test('a merge is made by both, and stays while one that died makes it again', as
   };
   assert.ok((await askAll()).includes(32));
   // An engine reports its merge with a step.
-  await until('only one has it', everywhere);
+  await until(everywhere);
   process.kill(client.engines[0]!.pid!, 'SIGKILL');
-  await until('it did not die', () => client.engines[0]!.state === 'restarting');
+  await until(() => client.engines[0]!.state === 'restarting');
   assert.equal(events.at(-1)?.state, 'merged', 'the other has it');
   const [one] = await askAll();
   assert.equal(one, 32);
-  await until('it did not come back', () => client.engines[0]!.state === 'ready');
+  await until(() => client.engines[0]!.state === 'ready');
   await askAll();
   client.unmerge(key);
-  await until('it was not unmerged', () => events.at(-1)?.state === 'unmerged');
+  await until(() => events.at(-1)?.state === 'unmerged');
   assert.ok((await askAll()).every((bits) => bits === null));
 });

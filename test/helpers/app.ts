@@ -1,7 +1,6 @@
 // An app on fakes, made for one test and closed after it.
 
 import type { TestContext } from 'node:test';
-import { setTimeout } from 'node:timers/promises';
 import type { FastifyInstance, LightMyRequestResponse } from 'fastify';
 import { type Clock, systemClock, systemTimers } from '../../src/core/clock.ts';
 import { limits } from '../../src/core/limits.ts';
@@ -143,11 +142,6 @@ export async function testApp(t: TestContext, options: TestAppOptions = {}): Pro
 /** @returns the port, for tests that need a real socket. */
 export async function listen(app: FastifyInstance): Promise<number> {
   return Number(new URL(await app.listen({ port: 0, host: '127.0.0.1' })).port);
-}
-
-/** Waits until another turn of the event loop has made the condition true. */
-export async function until(condition: () => boolean): Promise<void> {
-  while (!condition()) await setTimeout(1);
 }
 
 /** The `data:` payloads of a stream, parsed; `[DONE]` stays text. */

@@ -3,7 +3,6 @@
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import type { TestContext } from 'node:test';
-import { setTimeout } from 'node:timers/promises';
 import { systemClock, systemTimers } from '../../src/core/clock.ts';
 import { type OpenJobs, openTrainingJobs } from '../../src/jobs/jobs.ts';
 import type { JobOptions, TrainerConfig, TrainingBounds } from '../../src/jobs/options.ts';
@@ -14,6 +13,7 @@ import { tinyShape } from '../models/model-folder.ts';
 import { type FakeTrainer, type FakeTrainerOptions, fakeTrainer } from './fake-trainer.ts';
 import { type LogLine, type TestRegistry, testBase, testRegistry } from './test-registry.ts';
 import { testCudaDir, testDeviceName } from './test-runtime.ts';
+import { waitFor } from './waits.ts';
 
 export type TestJobs = OpenJobs & {
   readonly trainer: FakeTrainer;
@@ -127,12 +127,14 @@ function scripts({ files, jobs }: OpenJobs): Pick<TestJobs, 'file' | 'create' | 
     },
     async reaches(id, ...states) {
       for (const tenant of ['default', 'a', 'b', 'c']) {
-        for (;;) {
-          const job = await jobs.find(tenant, id).catch(() => null);
-          if (job === null) break;
-          if (states.includes(job.state)) return job;
-          await setTimeout(2);
-        }
+        let job = await jobs.find(tenant, id).catch(() => null);
+        if (job === null) continue;
+        const isReached = async () => {
+          job = await jobs.find(tenant, id);
+          return states.includes(job.state);
+        };
+        await waitFor(() => `${id} to be ${states.join(' or ')}; it is ${job?.state}`, isReached, { everyMs: 2 });
+        return job;
       }
       throw new Error(`There is no job ${id}.`);
     },

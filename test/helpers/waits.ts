@@ -43,3 +43,9 @@ export async function waitFor(
     isOver = true;
   }
 }
+
+/**
+ * Checks every millisecond until the condition holds. The message of a wait in vain gives the condition's source, so
+ * the condition should read as what is waited for; `waitFor` takes a message of its own.
+ */
+export const until = (condition: () => boolean): Promise<void> => waitFor(String(condition), condition, { everyMs: 1 });

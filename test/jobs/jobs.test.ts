@@ -10,9 +10,9 @@ import { LorikeetError } from '../../src/core/errors.ts';
 import type { JobEvent } from '../../src/jobs/training-jobs.ts';
 import { auditTable } from '../../src/storage/audit-table.ts';
 import { auditLog } from '../../src/tenants/audit.ts';
-import { until } from '../helpers/app.ts';
 import { testJobs } from '../helpers/test-jobs.ts';
 import { testBase, testRegistry, upload } from '../helpers/test-registry.ts';
+import { until } from '../helpers/waits.ts';
 import { tinyShape } from '../models/model-folder.ts';
 
 const never = new AbortController().signal;

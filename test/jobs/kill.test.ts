@@ -15,11 +15,11 @@ import { systemClock } from '../../src/core/clock.ts';
 import { type Prng, prng } from '../../src/core/prng.ts';
 import { adapterDigest } from '../../src/formats/adapter-digest.ts';
 import { openDatabase } from '../../src/storage/database.ts';
-import { until } from '../helpers/app.ts';
 import { temporaryFolder } from '../helpers/temporary-folder.ts';
 import { isOrphan, testJobs } from '../helpers/test-jobs.ts';
 import { testRegistry } from '../helpers/test-registry.ts';
 import { tinyAdapter } from '../helpers/tiny-adapters.ts';
+import { until } from '../helpers/waits.ts';
 
 const child = fileURLToPath(new URL('../fixtures/jobs-child.ts', import.meta.url));
 const processes = 12;

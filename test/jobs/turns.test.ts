@@ -6,9 +6,9 @@ import type { QuotaCheck } from '../../src/core/quota-check.ts';
 import { nextPriority } from '../../src/jobs/policies/training-floor.ts';
 import { isTurnOver } from '../../src/jobs/policies/turns.ts';
 import type { StartTrainerProcess } from '../../src/protocol/trainer-process.ts';
-import { until } from '../helpers/app.ts';
 import { fakeTrainer } from '../helpers/fake-trainer.ts';
 import { plainBounds, testJobs } from '../helpers/test-jobs.ts';
+import { until } from '../helpers/waits.ts';
 
 test('a turn is over when it was long enough and another tenant waits', () => {
   const turn = { tenant: 'a', ranMs: 100, turnMs: 100 };

@@ -14,6 +14,7 @@ import type { SequenceEnd } from '../../src/protocol/messages.ts';
 import { type SupervisedEngine, superviseEngine } from '../../src/protocol/supervisor.ts';
 import { defaultSupervisorLimits } from '../../src/protocol/supervisor-options.ts';
 import { isAlive } from '../helpers/other-process.ts';
+import { until } from '../helpers/waits.ts';
 import { testConfig } from './simulated-engine.ts';
 
 const entry = new URL('../fixtures/fake-engine-child.ts', import.meta.url);
@@ -46,11 +47,6 @@ function generate(client: SupervisedEngine, maxTokens: number) {
     },
   );
   return { tokens, end, firstToken, abort };
-}
-
-async function until(condition: () => boolean): Promise<void> {
-  for (let turn = 0; turn < 500 && !condition(); turn++) await sleep(10);
-  assert.ok(condition(), 'not within 5 seconds');
 }
 
 test('tokens, aborts and ends cross the boundary', async (context) => {

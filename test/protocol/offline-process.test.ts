@@ -10,8 +10,8 @@ import { openModel } from '../../src/models/open.ts';
 import type { ExportOrder } from '../../src/protocol/offline-messages.ts';
 import { type OfflineClient, offlineClient } from '../../src/protocol/offline-process.ts';
 import { everyModule, randomAdapter } from '../engine/adapters/random-adapters.ts';
-import { until } from '../helpers/app.ts';
 import { tinyFiles } from '../helpers/tiny-lowered.ts';
+import { until } from '../helpers/waits.ts';
 import { openExport } from '../offline/exported-model.ts';
 
 const real = new URL('../../src/offline/main.ts', import.meta.url);

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { type ClientRequest, type IncomingMessage, request } from 'node:http';
 import { type TestContext, test } from 'node:test';
-import { listen, type TestAppOptions, testApp, until } from '../helpers/app.ts';
+import { listen, type TestAppOptions, testApp } from '../helpers/app.ts';
+import { until } from '../helpers/waits.ts';
 
 function* endless() {
   for (;;) yield 97;

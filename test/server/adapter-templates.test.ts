@@ -7,8 +7,9 @@ import { limits } from '../../src/core/limits.ts';
 import { uploadCheck } from '../../src/main/templates.ts';
 import { boundMemory } from '../../src/runtime/bound-memory.ts';
 import { startTemplates } from '../../src/templates/start.ts';
-import { type TestApp, testApp, until } from '../helpers/app.ts';
+import { type TestApp, testApp } from '../helpers/app.ts';
 import { byteTokenizer } from '../helpers/byte-tokenizer.ts';
+import { until } from '../helpers/waits.ts';
 import { formOf } from './form.ts';
 
 const own =

@@ -12,7 +12,8 @@ import { unpackTar } from 'modern-tar/fs';
 import { Value } from 'typebox/value';
 import { limits } from '../../src/core/limits.ts';
 import { Adapter, AdapterList } from '../../src/server/schemas/adapters.ts';
-import { listen, type TestApp, testApp, until } from '../helpers/app.ts';
+import { listen, type TestApp, testApp } from '../helpers/app.ts';
+import { until } from '../helpers/waits.ts';
 
 const config = '{"r":8,"target_modules":["q_proj","v_proj"]}';
 const parts = { name: 'org/first', 'adapter_config.json': config, 'adapter_model.safetensors': 'weights' };

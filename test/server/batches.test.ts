@@ -5,6 +5,7 @@ import { test } from 'node:test';
 import { setTimeout } from 'node:timers/promises';
 import { LorikeetError } from '../../src/core/errors.ts';
 import { type TestApp, testApp } from '../helpers/app.ts';
+import { waitFor } from '../helpers/waits.ts';
 import { formOf } from './form.ts';
 
 const endpoint = '/v1/chat/completions';
@@ -49,13 +50,6 @@ async function reaches({ app }: TestApp, id: string, status: string, headers: He
     await setTimeout(waitMs);
   }
   return assert.fail(`${id} never was ${status}`);
-}
-
-async function until(what: string, isTrue: () => boolean): Promise<void> {
-  for (let waits = 0; !isTrue(); waits++) {
-    assert.ok(waits < waitsMax, what);
-    await setTimeout(waitMs);
-  }
 }
 
 async function linesOfFile({ app }: TestApp, id: string, headers: Headers = {}) {
@@ -164,7 +158,7 @@ test('a cancelled batch lets go of the engine, keeps what it has, and says what 
   const testing = await testApp(t, { stepMs: null, slots: 2 });
   const lines = ['a', 'b', 'c'].map((id) => lineOf(id));
   const { id, input_file_id } = await make(testing, lines);
-  await until('a line at the engine', () => testing.engine.submitted.length > 0);
+  await waitFor('a line at the engine', () => testing.engine.submitted.length > 0);
   const used = await testing.app.inject({ method: 'DELETE', url: `/v1/files/${input_file_id}` });
   assert.equal(used.json().error.code, 'file_in_use');
   const cancelling = (await testing.post(`/v1/batches/${id}/cancel`, {})).json();
@@ -192,7 +186,7 @@ test('a line that is refused for the moment is asked again', async (t) => {
   testing.engine.refusal = new LorikeetError('server_overloaded');
   const { id } = await make(testing, [lineOf('a')]);
   await reaches(testing, id, 'in_progress');
-  await until('a refusal', () => testing.log.some(({ path, status }) => path === endpoint && status === 503));
+  await waitFor('a refusal', () => testing.log.some(({ path, status }) => path === endpoint && status === 503));
   testing.engine.refusal = null;
   const { request_counts } = await reaches(testing, id, 'completed');
   assert.deepEqual(request_counts, { total: 1, completed: 1, failed: 0 });

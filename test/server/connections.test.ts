@@ -7,7 +7,8 @@ import { type TestContext, test } from 'node:test';
 import { setTimeout as wait } from 'node:timers/promises';
 import type { Limits } from '../../src/core/limits.ts';
 import { limits } from '../../src/core/limits.ts';
-import { listen, testApp, until } from '../helpers/app.ts';
+import { listen, testApp } from '../helpers/app.ts';
+import { until } from '../helpers/waits.ts';
 
 const quick = { ...limits, headersTimeoutMs: 200, requestTimeoutMs: 400, socketEndMs: 50 };
 

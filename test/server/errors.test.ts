@@ -9,8 +9,9 @@ import { setTimeout } from 'node:timers/promises';
 import { mergeKey } from '../../src/core/adapter.ts';
 import { type ErrorCode, errorTable, LorikeetError } from '../../src/core/errors.ts';
 import { limits } from '../../src/core/limits.ts';
-import { listen, type TestApp, type TestAppOptions, testApp, until } from '../helpers/app.ts';
+import { listen, type TestApp, type TestAppOptions, testApp } from '../helpers/app.ts';
 import { fakeOffline } from '../helpers/fake-offline.ts';
+import { until } from '../helpers/waits.ts';
 import { formOf, rowsForm } from './form.ts';
 
 type Answer = { statusCode: number; headers: Record<string, unknown>; body: string };

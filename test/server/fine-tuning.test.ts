@@ -2,8 +2,9 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { eventsOf, type TestApp, testApp, until } from '../helpers/app.ts';
+import { eventsOf, type TestApp, testApp } from '../helpers/app.ts';
 import { rowsText } from '../helpers/test-jobs.ts';
+import { until } from '../helpers/waits.ts';
 import { rowsForm } from './form.ts';
 
 const url = '/v1/fine_tuning/jobs';

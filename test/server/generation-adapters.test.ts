@@ -6,7 +6,8 @@ import { request } from 'node:http';
 import { test } from 'node:test';
 import { setTimeout } from 'node:timers/promises';
 import { LorikeetError } from '../../src/core/errors.ts';
-import { eventsOf, listen, type TestApp, testApp, until } from '../helpers/app.ts';
+import { eventsOf, listen, type TestApp, testApp } from '../helpers/app.ts';
+import { until } from '../helpers/waits.ts';
 
 const url = '/v1/generate';
 const messages = [{ role: 'user', content: 'x' }];

@@ -6,9 +6,10 @@ import { connect } from 'node:net';
 import { test } from 'node:test';
 import { setTimeout } from 'node:timers/promises';
 import { limits } from '../../src/core/limits.ts';
-import { listen, until } from '../helpers/app.ts';
+import { listen } from '../helpers/app.ts';
 import { temporaryFolder } from '../helpers/temporary-folder.ts';
 import { newDatabase } from '../helpers/test-database.ts';
+import { until } from '../helpers/waits.ts';
 import { addressOf, codeOf, keyOf, mergeApp } from './merge-app.ts';
 
 test('a caller who leaves ends the waiting and not the merge', async (t) => {

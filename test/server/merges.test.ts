@@ -4,7 +4,8 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { setTimeout as wait } from 'node:timers/promises';
 import { limits } from '../../src/core/limits.ts';
-import { eventsOf, listen, until } from '../helpers/app.ts';
+import { eventsOf, listen } from '../helpers/app.ts';
+import { until } from '../helpers/waits.ts';
 import { addressOf, codeOf, keyOf, mergeApp } from './merge-app.ts';
 
 test('a merge goes on, is merged, serves, and is taken back', async (t) => {

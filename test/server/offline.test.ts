@@ -9,8 +9,9 @@ import { Value } from 'typebox/value';
 import { LorikeetError } from '../../src/core/errors.ts';
 import { limits } from '../../src/core/limits.ts';
 import { Analysis } from '../../src/server/schemas/offline.ts';
-import { listen, testApp, until } from '../helpers/app.ts';
+import { listen, testApp } from '../helpers/app.ts';
 import { fakeOffline } from '../helpers/fake-offline.ts';
+import { until } from '../helpers/waits.ts';
 
 test('an export has its length, a name, the digest; the process gets the files and what was asked', async (t) => {
   const offline = fakeOffline();

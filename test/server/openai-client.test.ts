@@ -5,7 +5,8 @@ import { type TestContext, test } from 'node:test';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import OpenAI, { toFile } from 'openai';
 import { LorikeetError } from '../../src/core/errors.ts';
-import { listen, type TestAppOptions, testApp, until } from '../helpers/app.ts';
+import { listen, type TestAppOptions, testApp } from '../helpers/app.ts';
+import { until } from '../helpers/waits.ts';
 
 const messages: OpenAI.ChatCompletionMessageParam[] = [{ role: 'user', content: 'hi' }];
 const model = 'tiny';

@@ -5,7 +5,8 @@ import { connect } from 'node:net';
 import test from 'node:test';
 import { setTimeout } from 'node:timers/promises';
 import { limits } from '../../src/core/limits.ts';
-import { listen, testApp, until } from '../helpers/app.ts';
+import { listen, testApp } from '../helpers/app.ts';
+import { until } from '../helpers/waits.ts';
 
 const quick = { ...limits, readPeriodMs: 100 };
 

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { limits } from '../../src/core/limits.ts';
-import { eventsOf, listen, testApp, until } from '../helpers/app.ts';
+import { eventsOf, listen, testApp } from '../helpers/app.ts';
+import { until } from '../helpers/waits.ts';
 
 const url = '/v1/generate';
 

@@ -7,7 +7,8 @@ import { type TestContext, test } from 'node:test';
 import { setTimeout as wait } from 'node:timers/promises';
 import { LorikeetError } from '../../src/core/errors.ts';
 import { limits } from '../../src/core/limits.ts';
-import { listen, testApp, until } from '../helpers/app.ts';
+import { listen, testApp } from '../helpers/app.ts';
+import { until } from '../helpers/waits.ts';
 
 const digest = `sha256:${'0'.repeat(64)}`;
 const octets = { 'content-type': 'application/octet-stream', 'upload-offset': '0', 'upload-length': '100000000' };

@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { until } from '../helpers/app.ts';
+import { until } from '../helpers/waits.ts';
 import { codeOf, keyOf, mergeApp } from './merge-app.ts';
 
 const url = '/v1/generate';
