@@ -5,6 +5,7 @@
 import { LorikeetError } from '../core/errors.ts';
 import { limits } from '../core/limits.ts';
 import type { AdapterVersion, Provenance, TrainingRecord } from '../registry/adapter-registry.ts';
+import { isMadeBy } from '../registry/made-by.ts';
 import { publishFolder } from '../registry/publish-folder.ts';
 import type { JobRow } from '../storage/tables.ts';
 import { recordChange } from '../tenants/audit.ts';
@@ -146,4 +147,19 @@ export async function publishCheckpoint(
   const adapter = await publishTrained(parts, job, folder, (name) => `${name}/step-${step}`);
   await record(parts, job, 'adapters.publish', adapter, { after: { digest: adapter.digest, job: job.id, step } });
   return adapter;
+}
+
+/**
+ * Begins to delete a checkpoint's adapter. Versions that other makers have added under its name stay, and so does a
+ * version that an alias points to. Each deletion waits for the requests that use the version.
+ */
+export async function deleteCheckpoint(
+  { options: { registry } }: JobParts,
+  { tenant, spec: { createdBy } }: TrainingJobRecord,
+  name: string,
+): Promise<void> {
+  const versions = await registry.versions(tenant, name).catch(() => []);
+  for (const { version } of versions.filter(isMadeBy({ source: 'training', createdBy }))) {
+    registry.delete(tenant, name, version).catch(() => {});
+  }
 }

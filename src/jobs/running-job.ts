@@ -13,7 +13,7 @@ import { type JobOutcome, outcomeOf, recordOf } from './job-row.ts';
 import { type JobParts, workFolder } from './parts.ts';
 import { restartAfterDeath } from './policies/trainer-restart.ts';
 import { firstPriority, type TrainerPriority } from './policies/training-floor.ts';
-import { finishJob, publishCheckpoint } from './result.ts';
+import { deleteCheckpoint, finishJob, publishCheckpoint } from './result.ts';
 import { type TokenQuota, tokenQuota } from './token-quota.ts';
 import { fetchInitial, shareCheckpoints, takeTrainerFolder } from './trainer-folder.ts';
 import { startTrainerLife, type TrainerLife } from './trainer-life.ts';
@@ -259,7 +259,7 @@ export class RunningJob {
 
   async #checkpoint({ step, validLoss, folder }: Extract<TrainerEvent, { type: 'checkpoint' }>): Promise<void> {
     const { eventTable, clock, options } = this.#parts;
-    const { tenant, id } = this.#job;
+    const { id } = this.#job;
     if ((await this.#parts.jobs.get(id))?.epoch !== this.#by.epoch) return;
     await shareCheckpoints(this.#parts, this.#by, folder);
     // A checkpoint with only the optimiser's state is no adapter.
@@ -272,8 +272,7 @@ export class RunningJob {
     const old = kept.slice(limits.jobCheckpoints);
     for (const checkpoint of old) {
       await eventTable.removeCheckpoint(id, checkpoint.step);
-      // The deletion waits for requests on this version.
-      options.registry.delete(tenant, checkpoint.adapter, null).catch(() => {});
+      await deleteCheckpoint(this.#parts, this.#job, checkpoint.adapter);
     }
   }
 

@@ -5,6 +5,7 @@ import { test } from 'node:test';
 import type { StagedAdapter } from '../../src/registry/adapter-registry.ts';
 import { testJobs } from '../helpers/test-jobs.ts';
 import { type TestRegistry, testRegistry, upload } from '../helpers/test-registry.ts';
+import { waitFor } from '../helpers/waits.ts';
 
 /** A registry in which somebody else uploads to `name` after a job has begun to publish under it. */
 function takenDuringPublication(real: TestRegistry, name: string): TestRegistry {
@@ -65,6 +66,30 @@ test('a checkpoint whose name somebody else takes is published under a name of t
     ['upload'],
     'nor is it deleted with the oldest checkpoint',
   );
+});
+
+test('a version that somebody else adds to a checkpoint’s name outlives the checkpoint', async (t) => {
+  const real = await testRegistry(t);
+  const registry: TestRegistry = {
+    ...real,
+    async stage(tenant) {
+      const staged = await real.stage(tenant);
+      return {
+        ...staged,
+        async publish(name, provenance) {
+          const published = await staged.publish(name, provenance);
+          if (name === 'mine/step-2') await upload(real, name, 99);
+          return published;
+        },
+      };
+    },
+  };
+  const { create, reaches } = await testJobs(t, { registry });
+  const { id } = await create({ ...trains, choices: { maxSteps: 10, checkpointSteps: 2, seed: 1 } });
+  await reaches(id, 'succeeded');
+  const left = async () => (await real.versions('default', 'mine/step-2')).map(({ source }) => source);
+  await waitFor('the deletion of the checkpoint', async () => (await left()).length === 1);
+  assert.deepEqual(await left(), ['upload']);
 });
 
 test('a job moves an alias on from the targets that somebody else has given it in between', async (t) => {
