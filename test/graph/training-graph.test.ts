@@ -2,16 +2,14 @@
 // forms that must not change the result.
 
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
 import test from 'node:test';
-import { linearSize, targetModules } from '../../src/core/adapter.ts';
+import { targetModules } from '../../src/core/adapter.ts';
 import { notOn } from '../../src/core/layer-plan.ts';
 import { prng } from '../../src/core/prng.ts';
 import { dropoutLength, fillDropout } from '../../src/graph/dropout.ts';
 import type { LinearBits, LoweredModel } from '../../src/graph/lowered.ts';
-import { type TrainedModule, type TrainingForm, trainingNames } from '../../src/graph/training-form.ts';
+import { type TrainingForm, trainingNames } from '../../src/graph/training-form.ts';
 import { buildTrainingGraph } from '../../src/graph/training-graph.ts';
-import { hashedValues } from '../helpers/hashed-values.ts';
 import { asDevice, testRuntime } from '../helpers/test-runtime.ts';
 import { tinyLowered } from '../helpers/tiny-lowered.ts';
 import type { TinyModel } from '../helpers/tiny-models.ts';
@@ -23,6 +21,7 @@ import {
   trainingSession,
 } from '../helpers/training-session.ts';
 import { floatCopy } from './float-copy.ts';
+import { torchCases } from './torch-gradients.ts';
 
 const runtime = testRuntime();
 const modules = targetModules.filter((module) => module !== 'lm_head');
@@ -73,59 +72,21 @@ function assertSame(found: TrainingResult, expected: TrainingResult, tolerance: 
 
 // --- torch ---
 
-type Fixture = {
-  readonly r: number;
-  readonly scaling: number;
-  readonly modules: readonly TrainedModule[];
-  readonly texts: readonly TrainingText[];
-  readonly models: readonly {
-    readonly model: TinyModel;
-    /** Modules, where they differ from the fixture's. */
-    readonly modules?: readonly TrainedModule[];
-    readonly loss: number;
-    readonly logprobs: readonly number[];
-    readonly offset: number;
-  }[];
-};
-const url = (file: string) => new URL(`../fixtures/${file}`, import.meta.url);
-const cases = ['gradients', 'families-gradients'].flatMap((name) => {
-  const fixture = JSON.parse(readFileSync(url(`${name}.json`), 'utf8')) as Fixture;
-  const floats = new Float32Array(new Uint8Array(readFileSync(url(`${name}.bin`))).buffer);
-  return fixture.models.map((model) => ({ ...model, fixture, floats }));
-});
-
 const forms = [
   { told: '', recompute: false, place: runtime },
   { told: ', layers computed again', recompute: true, place: runtime },
   ...(runtime.device === null ? [{ told: ', as on a device', recompute: false, place: asDevice(runtime, {}) }] : []),
 ];
 
-for (const { model: name, loss, logprobs, offset, fixture, floats, modules = fixture.modules } of cases) {
+for (const { name, texts, run } of torchCases) {
   for (const { told, recompute, place } of forms) {
     test(`torch has the same loss and derivatives: ${name}${told}`, async (t) => {
       const model = await tinyLowered(name, 32);
       const missing = notOn(place.device?.name ?? 'cpu', model.shape);
       if (missing !== null) return t.skip(`not on it: ${missing}`);
-      const targets = Array.from({ length: model.shape.layers }, (_, layer) =>
-        modules.map((module) => ({ layer, module, r: fixture.r, scaling: fixture.scaling })),
-      ).flat();
-      const adapter = new Map<string, Float32Array>();
-      const gradients = new Map<string, Float32Array>();
-      let at = offset;
-      for (const { layer, module, r } of targets) {
-        const size = linearSize(model.shape, module);
-        for (const [side, count] of [
-          [trainingNames.a(layer, module), r * size.in],
-          [trainingNames.b(layer, module), size.out * r],
-        ] as const) {
-          adapter.set(side, hashedValues(count, adapter.size + 1));
-          gradients.set(side, floats.subarray(at, at + count));
-          at += count;
-        }
-      }
+      const { targets, adapter, expected } = run(model);
       const step = await trainingSession(place, model, formOf(model, { targets, recompute, positions: 64 }));
-      const found = await step(batchOf([fixture.texts], 64), adapter);
-      assertSame(found, { loss, logprobs: Float32Array.from(logprobs), gradients }, 1e-5);
+      assertSame(await step(batchOf([texts], 64), adapter), expected, 1e-5);
     });
   }
 }

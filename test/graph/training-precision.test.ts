@@ -4,18 +4,16 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import test from 'node:test';
-import { linearSize } from '../../src/core/adapter.ts';
 import { notOn } from '../../src/core/layer-plan.ts';
 import { prng } from '../../src/core/prng.ts';
 import { dataTypes } from '../../src/formats/onnx.ts';
 import { dropoutLength, fillDropout } from '../../src/graph/dropout.ts';
 import type { LinearBits, LoweredModel } from '../../src/graph/lowered.ts';
 import { trainerWeightBytes } from '../../src/graph/trainer-bytes.ts';
-import { type TrainedModule, type TrainingForm, trainingNames } from '../../src/graph/training-form.ts';
+import type { TrainingForm } from '../../src/graph/training-form.ts';
 import { buildTrainingGraph } from '../../src/graph/training-graph.ts';
 import type { Runtime } from '../../src/runtime/session.ts';
 import { bfloat16Device } from '../helpers/bfloat16-device.ts';
-import { hashedValues } from '../helpers/hashed-values.ts';
 import { asDevice, hostBeside, testRuntime } from '../helpers/test-runtime.ts';
 import { tinyLowered } from '../helpers/tiny-lowered.ts';
 import type { TinyModel } from '../helpers/tiny-models.ts';
@@ -26,6 +24,7 @@ import {
   type TrainingText,
   trainingSession,
 } from '../helpers/training-session.ts';
+import { torchCases } from './torch-gradients.ts';
 
 const opened = testRuntime();
 const device = bfloat16Device(opened);
@@ -33,19 +32,6 @@ const skip = device === null ? 'it has no bfloat16' : false;
 /** What computes exactly beside it. */
 const exactly = asDevice(hostBeside(opened), {});
 
-type Fixture = {
-  readonly r: number;
-  readonly scaling: number;
-  readonly modules: readonly TrainedModule[];
-  readonly texts: readonly TrainingText[];
-  readonly models: readonly {
-    readonly model: TinyModel;
-    readonly modules?: readonly TrainedModule[];
-    readonly loss: number;
-    readonly logprobs: readonly number[];
-    readonly offset: number;
-  }[];
-};
 /** Distances of torch's autocast, as make-gradients.py says. */
 type Autocast = {
   readonly model: TinyModel;
@@ -53,13 +39,8 @@ type Autocast = {
   readonly logprobs: number;
   readonly gradients: readonly number[];
 };
-const read = (file: string) => readFileSync(new URL(`../fixtures/${file}`, import.meta.url));
-const autocast = JSON.parse(read('autocast.json').toString()) as readonly Autocast[];
-const cases = ['gradients', 'families-gradients'].flatMap((name) => {
-  const fixture = JSON.parse(read(`${name}.json`).toString()) as Fixture;
-  const floats = new Float32Array(new Uint8Array(read(`${name}.bin`)).buffer);
-  return fixture.models.map((model) => ({ ...model, fixture, floats }));
-});
+const fixture = new URL('../fixtures/autocast.json', import.meta.url);
+const autocast = JSON.parse(readFileSync(fixture, 'utf8')) as readonly Autocast[];
 
 const normOf = (values: Float32Array) => Math.hypot(...values);
 /** ‖found - expected‖ / ‖expected‖ */
@@ -77,31 +58,15 @@ function apart(found: TrainingResult, expected: TrainingResult) {
   };
 }
 
-for (const { model: name, loss, logprobs, offset, fixture, floats, modules = fixture.modules } of cases) {
+for (const { name, texts, run } of torchCases) {
   test(`derivatives are as far from exact ones as those of torch's autocast: ${name}`, { skip }, async (t) => {
     const model = await tinyLowered(name, 32);
     const missing = notOn('cuda', model.shape);
     if (missing !== null) return t.skip(`not on it: ${missing}`);
-    const targets = Array.from({ length: model.shape.layers }, (_, layer) =>
-      modules.map((module) => ({ layer, module, r: fixture.r, scaling: fixture.scaling })),
-    ).flat();
-    const adapter = new Map<string, Float32Array>();
-    const gradients = new Map<string, Float32Array>();
-    let at = offset;
-    for (const { layer, module, r } of targets) {
-      const size = linearSize(model.shape, module);
-      for (const [side, count] of [
-        [trainingNames.a(layer, module), r * size.in],
-        [trainingNames.b(layer, module), size.out * r],
-      ] as const) {
-        adapter.set(side, hashedValues(count, adapter.size + 1));
-        gradients.set(side, floats.subarray(at, at + count));
-        at += count;
-      }
-    }
+    const { targets, adapter, expected } = run(model);
     const form = { ...formOf(model), targets, positions: 64 };
-    const found = await (await trainingSession(device!, model, form))(batchOf([fixture.texts], 64), adapter);
-    const ours = apart(found, { loss, logprobs: Float32Array.from(logprobs), gradients });
+    const found = await (await trainingSession(device!, model, form))(batchOf([texts], 64), adapter);
+    const ours = apart(found, expected);
     const torch = autocast.find((one) => one.model === name)!;
     assert.equal(torch.gradients.length, ours.gradients.length);
     // Measured over the models: 0.83 to 1.09 of torch's over all derivatives, at most 1.97 of a single one, 1.54 of
@@ -112,7 +77,7 @@ for (const { model: name, loss, logprobs, offset, fixture, floats, modules = fix
       assert.ok(one < 2.5 * torch.gradients[i]!, `${i}: ${one} for torch's ${torch.gradients[i]}`);
     }
     assert.ok(ours.logprobs < 2 * torch.logprobs, `${ours.logprobs} for torch's ${torch.logprobs}`);
-    assert.ok(ours.loss < 2e-3 * loss, `${found.loss} for ${loss}`);
+    assert.ok(ours.loss < 2e-3 * expected.loss, `${found.loss} for ${expected.loss}`);
   });
 }
 

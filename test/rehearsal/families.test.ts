@@ -19,8 +19,7 @@ import { everyModule, randomAdapter } from '../engine/adapters/random-adapters.t
 import { testRuntime } from '../helpers/test-runtime.ts';
 import { tinyLowered, tinyModel } from '../helpers/tiny-lowered.ts';
 import { familyModels } from '../helpers/tiny-models.ts';
-
-const skip = process.env.REHEARSAL_LOG ? false : 'run it with scripts/rehearse-cuda.js';
+import { skip } from './card-log.ts';
 
 const models = ['llama-gguf', 'qwen2', 'qwen3', ...familyModels] as const;
 const kernels = ['own', 'runtime'] as const;

@@ -7,8 +7,8 @@ import { join } from 'node:path';
 import test from 'node:test';
 import { compileCuda } from '../../src/runtime/cuda-driver.ts';
 import { testCudaDir } from '../helpers/test-runtime.ts';
+import { skip } from './card-log.ts';
 
-const skip = process.env.REHEARSAL_LOG ? false : 'run it with scripts/rehearse-cuda.js';
 const texts = join(import.meta.dirname, '../../native/cuda');
 const shared = readFileSync(join(texts, 'device.cuh'), 'utf8');
 

@@ -2,27 +2,17 @@
 // rows, and nothing that unpacks a matrix.
 
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
 import test from 'node:test';
 import { createDecoder } from '../../src/engine/runner/decoder.ts';
 import { evenBatch } from '../../src/engine/runner/forward-batch.ts';
 import { testRuntime } from '../helpers/test-runtime.ts';
 import { tinyLowered } from '../helpers/tiny-lowered.ts';
-
-/** Log of what this process asks of the card; undefined outside a rehearsal. */
-const log = process.env.REHEARSAL_LOG && join(process.env.REHEARSAL_LOG, String(process.pid));
-const skip = log ? false : 'run it with scripts/rehearse-cuda.js';
+import { createLogReader, skip } from './card-log.ts';
 
 /** Names of what was launched since the last call. */
 function createReader() {
-  let read = 0;
-  return () => {
-    const all = readFileSync(log!, 'utf8');
-    const lines = all.slice(read).split('\n');
-    read = all.length;
-    return lines.flatMap((line) => /^launch (.*)$/.exec(line)?.[1] ?? []);
-  };
+  const read = createLogReader();
+  return () => read().flatMap((line) => /^launch (.*)$/.exec(line)?.[1] ?? []);
 }
 
 /** Kernels of ONNX Runtime's operators for packed weights. */

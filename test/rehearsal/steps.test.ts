@@ -3,8 +3,6 @@
 // Values are garbage and nobody looks at them.
 
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
 import test from 'node:test';
 import type { ModelShape } from '../../src/core/base-model.ts';
 import { systemClock } from '../../src/core/clock.ts';
@@ -20,19 +18,15 @@ import type { JoinedLinear } from '../../src/graph/adapted-linear.ts';
 import { everyModule, layerModules, randomAdapter } from '../engine/adapters/random-adapters.ts';
 import { testRuntime } from '../helpers/test-runtime.ts';
 import { tinyLowered } from '../helpers/tiny-lowered.ts';
+import { createLogReader, skip } from './card-log.ts';
 
-/** Log of what this process asks of the card; undefined outside a rehearsal. */
-const log = process.env.REHEARSAL_LOG && join(process.env.REHEARSAL_LOG, String(process.pid));
-const skip = log ? false : 'run it with scripts/rehearse-cuda.js';
 const rows = 8;
 
 /** What was asked since the last call. */
 function createReader() {
-  let read = 0;
+  const read = createLogReader();
   return () => {
-    const all = readFileSync(log!, 'utf8');
-    const lines = all.slice(read).split('\n');
-    read = all.length;
+    const lines = read();
     const count = (start: string) => lines.filter((line) => line.startsWith(start)).length;
     const unknown = lines.filter((line) => line === 'launch ?');
     assert.deepEqual(unknown, [], 'a kernel that nobody registered');

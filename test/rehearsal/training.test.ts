@@ -2,8 +2,6 @@
 // (scripts/rehearse-cuda.js): every node has a kernel in either precision, and bfloat16 adds casts and nothing else.
 
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
 import test from 'node:test';
 import { notOn } from '../../src/core/layer-plan.ts';
 import { prng } from '../../src/core/prng.ts';
@@ -15,10 +13,8 @@ import { testRuntime } from '../helpers/test-runtime.ts';
 import { tinyLowered, tinyModel } from '../helpers/tiny-lowered.ts';
 import { familyModels } from '../helpers/tiny-models.ts';
 import { batchOf, randomAdapter, trainingSession } from '../helpers/training-session.ts';
+import { createLogReader, skip } from './card-log.ts';
 
-/** Log of what this process asks of the card; undefined outside a rehearsal. */
-const log = process.env.REHEARSAL_LOG && join(process.env.REHEARSAL_LOG, String(process.pid));
-const skip = log ? false : 'run it with scripts/rehearse-cuda.js';
 const modules = ['q_proj', 'k_proj', 'v_proj', 'o_proj', 'gate_proj', 'up_proj', 'down_proj'] as const;
 const batch = batchOf([[{ tokens: [1, 2, 3, 4, 5, 6], firstTarget: 3 }], [{ tokens: [7, 8, 9], firstTarget: 1 }]], 9);
 
@@ -34,11 +30,11 @@ async function launchesOf(model: LoweredModel, precision: TrainingPrecision, cha
   const mask = form.dropout ? new Float32Array(dropoutLength(model.shape, targets, 18)) : undefined;
   const adapter = randomAdapter(model, form, prng(1));
   await step(batch, adapter, mask);
-  const before = readFileSync(log!, 'utf8').length;
+  const read = createLogReader();
+  read();
   await step(batch, adapter, mask);
   step.release();
-  const lines = readFileSync(log!, 'utf8').slice(before).split('\n');
-  const launches = lines.flatMap((line) => (line.startsWith('launch ') ? [line.slice('launch '.length)] : []));
+  const launches = read().flatMap((line) => (line.startsWith('launch ') ? [line.slice('launch '.length)] : []));
   assert.ok(!launches.includes('?'), 'a kernel that nobody registered');
   const count = (pattern: RegExp) => launches.filter((name) => pattern.test(name)).length;
   return {
