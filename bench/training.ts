@@ -18,7 +18,7 @@ import os from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { loadConfig } from '../src/config.ts';
-import { assertPrecision } from '../src/config-checks.ts';
+import { assertTrainingPrecision } from '../src/config-checks.ts';
 import { systemClock } from '../src/core/clock.ts';
 import type { TrainingPrecision } from '../src/core/training-precision.ts';
 import { modelSources } from '../src/main/model.ts';
@@ -48,7 +48,7 @@ const { values: flags } = parseArgs({
 const { config } = loadConfig(flags.device === undefined ? {} : { 'training-device': flags.device });
 const { trainingDevice: device } = config;
 const precisions = (flags.precision ?? config.trainingPrecision).split(',') as TrainingPrecision[];
-for (const precision of precisions) assertPrecision(device, precision);
+for (const precision of precisions) assertTrainingPrecision(device, precision);
 const model = flags.model ?? config.model;
 const gguf = model.startsWith('random:') ? null : (await resolveModel(model, modelSources(config))).weights[0]!;
 const python = gguf === null || device === 'webgpu' ? undefined : flags.python;

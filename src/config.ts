@@ -4,8 +4,8 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join, resolve } from 'node:path';
-import { assertGap, assertPrecision } from './config-checks.ts';
-import { defaultDeviceKernels, deviceNames, kindOf, parseDevice } from './core/device.ts';
+import { assertDevicePrecision, assertGap, assertTrainingPrecision } from './config-checks.ts';
+import { defaultDeviceKernels, deviceNames, parseDevice } from './core/device.ts';
 import { LorikeetError } from './core/errors.ts';
 import { limits } from './core/limits.ts';
 import { trainingPrecisions } from './core/training-precision.ts';
@@ -349,9 +349,9 @@ export function loadConfig(
 }
 
 function complete(values: Values, env: Sources['env'], cwd: string): Config {
-  checkPrecision(values);
+  assertDevicePrecision(values.device, values.devicePrecision);
   const trainingDevice = values.trainingDevice ?? deviceNames(values.device)[0]!;
-  assertPrecision(trainingDevice, values.trainingPrecision);
+  assertTrainingPrecision(trainingDevice, values.trainingPrecision);
   const absolute = (value: string) => resolve(cwd, value);
   const hfHome = absolute(values.hfHome ?? join(env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'huggingface'));
   const savedToken = join(hfHome, 'token');
@@ -366,18 +366,6 @@ function complete(values: Values, env: Sources['env'], cwd: string): Config {
     // `hf auth login` saves the token in this file, which all programs of the hub read.
     hfToken: values.hfToken ?? (existsSync(savedToken) ? readFileSync(savedToken, 'utf8').trim() : null),
   };
-}
-
-function checkPrecision({ device, devicePrecision }: Values): void {
-  const refuse = (reason: string) => {
-    const message = `LORIKEET_DEVICE_PRECISION is ${devicePrecision}, but ${reason}.`;
-    throw new LorikeetError('invalid_config', { message, param: 'LORIKEET_DEVICE_PRECISION' });
-  };
-  const kind = kindOf(device);
-  const is16Bits = devicePrecision === 'float16' || devicePrecision === 'bfloat16';
-  if (kind === 'cpu' && is16Bits) refuse('the processor computes with float32');
-  if (kind === 'cuda' && devicePrecision === 'float32') refuse('attention on cuda has float16 and bfloat16 only');
-  if (kind === 'webgpu' && devicePrecision === 'bfloat16') refuse('webgpu has float32 and float16 only');
 }
 
 function configFile(named: string | undefined, cwd: string): Sources['file'] {

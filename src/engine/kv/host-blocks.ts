@@ -3,6 +3,7 @@
 
 import type { ModelShape } from '../../core/base-model.ts';
 import { LorikeetError } from '../../core/errors.ts';
+import { kvTokenElements } from '../../core/page-sizes.ts';
 import { type BlockForm, type HostReal, poolShapes, type Real, realBytes } from '../../graph/target.ts';
 import { elementCount, type Runtime } from '../../runtime/session.ts';
 import type { BlockMemory } from './block-kv.ts';
@@ -10,8 +11,8 @@ import type { BlockMemory } from './block-kv.ts';
 type KvMemory = Float16Array<ArrayBuffer> | Float32Array<ArrayBuffer>;
 
 /** Bytes of one block of `length` tokens in all layers. */
-export const kvBlockBytes = ({ layers, kvHeads, headDim }: ModelShape, length: number, type: Real): number =>
-  2 * layers * kvHeads * headDim * length * realBytes[type];
+export const kvBlockBytes = (shape: ModelShape, length: number, type: Real): number =>
+  kvTokenElements(shape) * length * realBytes[type];
 
 /** Throws `memory_exceeded` where the system refuses to reserve that many bytes. */
 function reserved<T>(make: () => T, bytes: number): T {
