@@ -18,6 +18,8 @@ export type Placement = {
   readonly ranges: ReadonlyMap<JoinedLinear, PageRange>;
   /** Resolves when the pages hold the adapter; rejects if they could not be filled, and nobody need wait for it. */
   readonly copied: Promise<void>;
+  /** Whether the pages hold the adapter. */
+  readonly isCopied: boolean;
 };
 
 type Entry = Placement & { users: number; isCopied: boolean };

@@ -252,6 +252,7 @@ export class Engine {
 
   /** Waits for the pages of the run's sequences, and ends those whose pages could not be filled; gives the others. */
   async #withPages(run: Run, ended: SequenceEnd[]): Promise<Run> {
+    if (run.chunks.every(({ sequence: { adapter } }) => adapter?.placement.isCopied ?? true)) return run;
     const chunks: Chunk[] = [];
     for (const chunk of run.chunks) {
       const failure = await this.#door.pagesFailure(chunk.sequence);
